@@ -1,0 +1,7 @@
+#include "bindings.hpp"
+
+namespace fastsynth {
+
+void register_objective(py::module_&) {}
+
+}  // namespace fastsynth

@@ -1,0 +1,23 @@
+// What the binding files share: array types, and the register_* functions that module.cpp calls.
+//
+// Rules: arguments are converted with the GIL held; it is released around work, taken again only for a Python callback.
+#pragma once
+
+#include <pybind11/functional.h>
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+namespace fastsynth {
+
+namespace py = pybind11;
+
+/// C-contiguous float32; the caller's memory is used as it is, other types are refused rather than copied silently.
+using FloatArray = py::array_t<float, py::array::c_style>;
+
+void register_common(py::module_& module);
+void register_network(py::module_& module);
+void register_objective(py::module_& module);
+void register_optimize(py::module_& module);
+
+}  // namespace fastsynth

@@ -1,0 +1,55 @@
+#include "fastsynth/common/kernel_set.hpp"
+
+#include <cstdlib>
+
+#include "fastsynth/common/error.hpp"
+
+namespace fastsynth {
+
+const char* name_of(KernelSet set) {
+    switch (set) {
+        case KernelSet::avx512:
+            return "avx512";
+        case KernelSet::avx2:
+            return "avx2";
+        default:
+            return "portable";
+    }
+}
+
+std::vector<KernelSet> available_kernel_sets() {
+    std::vector<KernelSet> sets{KernelSet::portable};
+#ifdef FASTSYNTH_X86
+    __builtin_cpu_init();
+    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+    if (avx2) sets.push_back(KernelSet::avx2);
+    if (avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
+        sets.push_back(KernelSet::avx512);
+#endif
+    return sets;
+}
+
+namespace {
+
+KernelSet detect() {
+    const auto sets = available_kernel_sets();
+    const char* forced = std::getenv("FASTSYNTH_KERNELS");
+    if (!forced || !*forced) return sets.back();
+    std::string names;
+    for (KernelSet set : sets) {
+        if (std::string(forced) == name_of(set)) return set;
+        names += std::string(names.empty() ? "" : ", ") + name_of(set);
+    }
+    require(false, "FASTSYNTH_KERNELS=", forced, " cannot run here; this machine has: ", names);
+    return sets.front();
+}
+
+}  // namespace
+
+KernelSet kernel_set() {
+    static const KernelSet set = detect();
+    return set;
+}
+
+}  // namespace fastsynth

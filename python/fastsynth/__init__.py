@@ -1,0 +1,1 @@
+"""Image synthesis from a network's representation."""
