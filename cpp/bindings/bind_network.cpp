@@ -11,13 +11,14 @@
 namespace fastsynth {
 namespace {
 
-/// Features and cotangents lie in NumPy arrays that Python bound to its sessions: no pass copies a feature map.
-/// The GIL is taken for the two calls alone, and ONNX Runtime releases it again while it computes.
+/// Features and cotangents lie in NumPy arrays that Python bound to its sessions: no pass copies a
+/// feature map. The GIL is taken for the two calls alone, and ONNX Runtime releases it again while
+/// it computes.
 class CallbackNetwork final : public Network {
   public:
-    CallbackNetwork(std::vector<std::string> taps, FloatArray image, std::vector<FloatArray> features,
-                    std::vector<FloatArray> cotangents, FloatArray gradient, py::function forward,
-                    py::function backward)
+    CallbackNetwork(std::vector<std::string> taps, FloatArray image,
+                    std::vector<FloatArray> features, std::vector<FloatArray> cotangents,
+                    FloatArray gradient, py::function forward, py::function backward)
         : taps_(std::move(taps)),
           image_(std::move(image)),
           features_(std::move(features)),
@@ -25,17 +26,19 @@ class CallbackNetwork final : public Network {
           gradient_(std::move(gradient)),
           forward_(std::move(forward)),
           backward_(std::move(backward)) {
-        require(features_.size() == taps_.size() && cotangents_.size() == taps_.size(), "expected ", taps_.size(),
-                " features and cotangents, one per tap, not ", features_.size(), " and ", cotangents_.size());
+        require(features_.size() == taps_.size() && cotangents_.size() == taps_.size(), "expected ",
+                taps_.size(), " features and cotangents, one per tap, not ", features_.size(),
+                " and ", cotangents_.size());
         require(image_.ndim() == 3 && image_.shape(0) == 3, "image must have shape (3, H, W)");
-        require(gradient_.ndim() == 3 && gradient_.size() == image_.size(), "gradient must have the image's shape");
+        require(gradient_.ndim() == 3 && gradient_.size() == image_.size(),
+                "gradient must have the image's shape");
         image_data_ = image_.mutable_data();
         gradient_data_ = gradient_.data();
         for (std::size_t tap = 0; tap < taps_.size(); ++tap) {
             feature_maps_.push_back(map_of(features_[tap]));
             cotangent_maps_.push_back(map_of(cotangents_[tap]));
-            require(feature_maps_[tap].size() == cotangent_maps_[tap].size(), "cotangent and feature of ", taps_[tap],
-                    " differ in shape");
+            require(feature_maps_[tap].size() == cotangent_maps_[tap].size(),
+                    "cotangent and feature of ", taps_[tap], " differ in shape");
         }
     }
 
@@ -73,8 +76,8 @@ class CallbackNetwork final : public Network {
   private:
     static FeatureMap map_of(FloatArray& array) {
         require(array.ndim() == 3, "features must have shape (C, H, W)");
-        return {array.mutable_data(), static_cast<int>(array.shape(0)), static_cast<int>(array.shape(1)),
-                static_cast<int>(array.shape(2)), 1};
+        return {array.mutable_data(), static_cast<int>(array.shape(0)),
+                static_cast<int>(array.shape(1)), static_cast<int>(array.shape(2)), 1};
     }
 
     std::vector<std::string> taps_;
@@ -95,11 +98,13 @@ void register_network(py::module_& module) {
         .def_property_readonly("width", &Network::width)
         .def_property_readonly("taps", &Network::taps);
 
-    py::class_<CallbackNetwork, Network, std::shared_ptr<CallbackNetwork>>(module, "CallbackNetwork")
-        .def(py::init<std::vector<std::string>, FloatArray, std::vector<FloatArray>, std::vector<FloatArray>, FloatArray,
-                      py::function, py::function>(),
-             py::arg("taps"), py::arg("image").noconvert(), py::arg("features"), py::arg("cotangents"),
-             py::arg("gradient").noconvert(), py::arg("forward"), py::arg("backward"));
+    py::class_<CallbackNetwork, Network, std::shared_ptr<CallbackNetwork>>(module,
+                                                                           "CallbackNetwork")
+        .def(py::init<std::vector<std::string>, FloatArray, std::vector<FloatArray>,
+                      std::vector<FloatArray>, FloatArray, py::function, py::function>(),
+             py::arg("taps"), py::arg("image").noconvert(), py::arg("features"),
+             py::arg("cotangents"), py::arg("gradient").noconvert(), py::arg("forward"),
+             py::arg("backward"));
 }
 
 }  // namespace fastsynth

@@ -1,6 +1,7 @@
 // What the binding files share: array types, and the register_* functions that module.cpp calls.
 //
-// Rules: arguments are converted with the GIL held; it is released around work, taken again only for a Python callback.
+// Rules: arguments are converted with the GIL held; it is released around work, taken again only
+// for a Python callback.
 #pragma once
 
 #include <pybind11/functional.h>
@@ -12,11 +13,13 @@ namespace fastsynth {
 
 namespace py = pybind11;
 
-/// C-contiguous float32; the caller's memory is used as it is, other types are refused rather than copied silently.
+/// C-contiguous float32; the caller's memory is used as it is, other types are refused rather than
+/// copied silently.
 using FloatArray = py::array_t<float, py::array::c_style>;
 
 void register_common(py::module_& module);
 void register_network(py::module_& module);
+void register_native(py::module_& module);
 void register_objective(py::module_& module);
 void register_optimize(py::module_& module);
 

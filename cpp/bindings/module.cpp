@@ -6,6 +6,7 @@ PYBIND11_MODULE(_core, module) {
     module.attr("__version__") = FASTSYNTH_VERSION;
     fastsynth::register_common(module);
     fastsynth::register_network(module);
+    fastsynth::register_native(module);
     fastsynth::register_objective(module);
     fastsynth::register_optimize(module);
 }

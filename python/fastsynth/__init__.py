@@ -1,1 +1,122 @@
-"""Image synthesis from a network's representation."""
+"""Image synthesis from a network's representation: style transfer, textures, feature inversion.
+
+    import fastsynth as fs
+
+    result = fs.style_transfer("town.jpg", "painting.jpg", size=512)
+    result.save("out.png")
+
+An image X is found from a representation h of a network's layers, X = Φ⁻¹(h), by iterating on the
+pixels with the gradient of content and style losses (Phon-Amnuaisuk, "Image Synthesis and Style
+Transfer", 2019). Computation is done by ONNX Runtime and a C++ core; no training framework is
+needed.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from fastsynth._errors import (
+    DeviceError,
+    DivergenceError,
+    FastsynthError,
+    ImageError,
+    MemoryLimitError,
+    NetworkError,
+    ObjectiveError,
+    WeightsError,
+)
+
+if TYPE_CHECKING:
+    from fastsynth._core import Cancel
+    from fastsynth.objective import (
+        AlphaNorm,
+        Content,
+        FunctionTerm,
+        RangePenalty,
+        Style,
+        TotalVariation,
+    )
+    from fastsynth.optimize import LBFGS, Adam, GradientDescent
+    from fastsynth.render import Progress
+    from fastsynth.synthesize import (
+        Result,
+        Synthesizer,
+        invert,
+        minimize,
+        mix,
+        replay,
+        run_job,
+        style_transfer,
+        synthesize_texture,
+    )
+
+__version__ = "0.1.0"
+
+# Where each public name lives: loaded on first use, so that `import fastsynth` stays quick.
+_HOMES = {
+    "Cancel": "_core",
+    "AlphaNorm": "objective",
+    "Content": "objective",
+    "FunctionTerm": "objective",
+    "RangePenalty": "objective",
+    "Style": "objective",
+    "TotalVariation": "objective",
+    "Adam": "optimize",
+    "GradientDescent": "optimize",
+    "LBFGS": "optimize",
+    "Progress": "render",
+    "Result": "synthesize",
+    "Synthesizer": "synthesize",
+    "invert": "synthesize",
+    "minimize": "synthesize",
+    "mix": "synthesize",
+    "replay": "synthesize",
+    "run_job": "synthesize",
+    "style_transfer": "synthesize",
+    "synthesize_texture": "synthesize",
+}
+
+__all__ = [
+    "LBFGS",
+    "Adam",
+    "AlphaNorm",
+    "Cancel",
+    "Content",
+    "DeviceError",
+    "DivergenceError",
+    "FastsynthError",
+    "FunctionTerm",
+    "GradientDescent",
+    "ImageError",
+    "MemoryLimitError",
+    "NetworkError",
+    "ObjectiveError",
+    "Progress",
+    "RangePenalty",
+    "Result",
+    "Style",
+    "Synthesizer",
+    "TotalVariation",
+    "WeightsError",
+    "invert",
+    "minimize",
+    "mix",
+    "replay",
+    "run_job",
+    "style_transfer",
+    "synthesize_texture",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f".{home}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

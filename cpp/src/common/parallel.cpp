@@ -56,7 +56,8 @@ bool spin_until(Ready ready) {
 
 struct ThreadPool::State {
     explicit State(int count) {
-        for (int worker = 1; worker < count; ++worker) helpers.emplace_back([this, worker] { help(worker); });
+        for (int worker = 1; worker < count; ++worker)
+            helpers.emplace_back([this, worker] { help(worker); });
     }
 
     ~State() {
@@ -95,7 +96,8 @@ struct ThreadPool::State {
             if (stopping) return;
             work(worker);
             if (pending.fetch_sub(1, std::memory_order_acq_rel) == 1) {
-                std::lock_guard<std::mutex> lock(mutex);  // so that the caller cannot miss the signal
+                // Locked, so that the caller cannot miss the signal.
+                std::lock_guard<std::mutex> lock(mutex);
                 done.notify_one();
             }
         }
@@ -135,7 +137,8 @@ struct ThreadPool::State {
 };
 
 ThreadPool::ThreadPool(int threads) {
-    require(threads >= 0 && threads <= 4096, "threads must be 0 (all cores) to 4096, not ", threads);
+    require(threads >= 0 && threads <= 4096, "threads must be 0 (all cores) to 4096, not ",
+            threads);
     state_ = std::make_unique<State>(threads ? threads : usable_cores());
 }
 

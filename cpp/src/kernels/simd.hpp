@@ -1,10 +1,15 @@
-// Vectors of floats for the kernels, by compiler vector types: one source for AVX-512, AVX2 and everything else (SSE, NEON).
-// Only *.isa.cpp files include this; each is compiled once per kernel set, into the namespace FASTSYNTH_KERNEL_SET.
+// Vectors of floats for the kernels, by compiler vector types: one source for AVX-512, AVX2 and
+// everything else (SSE, NEON). Only *.isa.cpp files include this; each is compiled once per kernel
+// set, into the namespace FASTSYNTH_KERNEL_SET.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
 
 namespace fastsynth {
 namespace FASTSYNTH_KERNEL_SET {
@@ -19,7 +24,11 @@ constexpr int lanes = 4;
 
 typedef float Floats __attribute__((vector_size(lanes * sizeof(float))));
 typedef std::int32_t Ints __attribute__((vector_size(lanes * sizeof(std::int32_t))));
-typedef double Doubles __attribute__((vector_size(lanes * sizeof(double))));
+
+// One register of float64 holds half as many. (A vector type wider than a register would live in
+// memory.)
+constexpr int wide_lanes = lanes / 2;
+typedef double Doubles __attribute__((vector_size(wide_lanes * sizeof(double))));
 
 inline Floats load(const float* p) {
     Floats v;
@@ -28,7 +37,33 @@ inline Floats load(const float* p) {
 }
 inline void store(float* p, Floats v) { std::memcpy(p, &v, sizeof v); }
 inline Floats broadcast(float x) { return x - Floats{}; }
-inline Doubles widen(Floats v) { return __builtin_convertvector(v, Doubles); }
+
+// Conversions are intrinsics where these exist: GCC splits __builtin_convertvector into smaller
+// ones. (The masked forms keep GCC 12 from a false warning about the undefined source of the
+// unmasked ones; a full mask costs nothing.) ones.
+
+/// wide_lanes floats from p, as float64.
+inline Doubles load_wide(const float* p) {
+#if defined(__AVX512F__)
+    return _mm512_maskz_cvtps_pd(0xff, _mm256_loadu_ps(p));
+#elif defined(__AVX2__)
+    return _mm256_cvtps_pd(_mm_loadu_ps(p));
+#else
+    return Doubles{p[0], p[1]};
+#endif
+}
+
+/// Rounds wide_lanes values to float32.
+inline void store_narrow(float* p, Doubles v) {
+#if defined(__AVX512F__)
+    _mm256_storeu_ps(p, _mm512_maskz_cvtpd_ps(0xff, v));
+#elif defined(__AVX2__)
+    _mm_storeu_ps(p, _mm256_cvtpd_ps(v));
+#else
+    p[0] = static_cast<float>(v[0]);
+    p[1] = static_cast<float>(v[1]);
+#endif
+}
 
 }  // namespace FASTSYNTH_KERNEL_SET
 }  // namespace fastsynth

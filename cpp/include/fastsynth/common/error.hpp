@@ -1,7 +1,8 @@
 // Argument checks of the core. The core never prints and never aborts: it throws.
 //
 //   std::invalid_argument  a caller's mistake (shapes, ranges); Python turns it into ValueError
-//   DivergenceError        a loss or gradient that is not finite; Python turns it into fastsynth.DivergenceError
+//   DivergenceError        a loss or gradient that is not finite; Python turns it into its own
+//                          fastsynth.DivergenceError
 #pragma once
 
 #include <sstream>

@@ -1,8 +1,9 @@
 // The one interface between objectives and networks: features forward, cotangents backward.
 //
-// A Network object is bound to one image size and one set of taps (the layers that some term looks at). Everything is
-// sized once, when it is made; forward and backward allocate nothing. Two implementations exist: ONNX Runtime sessions
-// (opened through Python, see bindings/bind_network.cpp) and, where present, the native CPU kernels.
+// A Network object is bound to one image size and one set of taps (the layers that some term looks
+// at). Everything is sized once, when it is made; forward and backward allocate nothing. Two
+// implementations exist: ONNX Runtime sessions (opened through Python, see
+// bindings/bind_network.cpp) and, where present, the native CPU kernels.
 #pragma once
 
 #include <cstddef>
@@ -13,8 +14,9 @@ namespace fastsynth {
 
 /// The activations of one layer after its ReLU, or a cotangent of the same shape. Owns nothing.
 ///
-/// Layout: [channels / block][height][width][block]. block = 1 is the plain planar (C, H, W). Elementwise work needs no
-/// knowledge of it: `size()` values lie in one piece, and two maps of one tap always share a layout.
+/// Layout: [channels / block][height][width][block]. block = 1 is the plain planar (C, H, W).
+/// Elementwise work needs no knowledge of it: `size()` values lie in one piece, and two maps of one
+/// tap always share a layout.
 struct FeatureMap {
     float* data = nullptr;
     int channels = 0;
@@ -48,10 +50,12 @@ class Network {
     /// Activations of a tap; valid until the next forward.
     virtual FeatureMap feature(std::size_t tap) = 0;
 
-    /// Where the terms write dLoss/dFeature of a tap. The memory is the network's; backward reads it, and may use it up.
+    /// Where the terms write dLoss/dFeature of a tap. The memory is the network's; backward reads
+    /// it, and may use it up.
     virtual FeatureMap cotangent(std::size_t tap) = 0;
 
-    /// Writes the gradient with respect to the image of the last forward, planar (3, H, W), from all cotangents.
+    /// Writes the gradient with respect to the image of the last forward, planar (3, H, W), from
+    /// all cotangents. It may be called several times after one forward, with other cotangents.
     virtual void backward(float* image_gradient) = 0;
 };
 

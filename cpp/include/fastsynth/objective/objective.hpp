@@ -1,5 +1,5 @@
-// A function to minimise: value and gradient with respect to a flat vector of floats (for images: planar RGB).
-// Optimisers know no more than this.
+// A function to minimise: value and gradient with respect to a flat vector of floats (for images:
+// planar RGB). Optimisers know no more than this.
 #pragma once
 
 #include <cstddef>

@@ -1,8 +1,12 @@
-// Terms: the summands of an image objective. A layer term looks at the features of one tapped layer, an image term at the
-// pixels. Each holds its target, computed once, and yields its value and its gradient in one call.
+// Terms: the summands of an image objective. A layer term looks at the features of one tapped
+// layer, an image term at the pixels. Each holds its target, computed once, and yields its value
+// and its gradient in one call.
 //
-// To add a term, derive from one of these, and bind it in bindings/bind_objective.cpp. A layer term that does not care
-// about the layout of a FeatureMap uses to_planar / add_planar (network.hpp).
+// To add a term, derive from one of these, and bind it in bindings/bind_objective.cpp. A layer term
+// that does not care about the layout of a FeatureMap uses to_planar / add_planar (network.hpp).
+//
+// A term keeps scratch memory between calls: it may be part of several objectives, but one thread
+// at a time may use it.
 #pragma once
 
 #include <cstddef>
@@ -12,24 +16,36 @@
 
 namespace fastsynth {
 
+/// Where a layer term puts weight · dValue/dFeature.
+struct Cotangent {
+    FeatureMap map;  // shape and layout of the features
+    double weight;   // 0: only the value is wanted, the map is left alone
+    bool add;  // true: add to what the map holds; false: the map holds nothing of use, replace it
+               // all
+};
+
 class LayerTerm {
   public:
     virtual ~LayerTerm() = default;
 
-    /// Throws std::invalid_argument unless the term's target fits features of this shape. Called once, when bound.
-    virtual void check(const FeatureMap& feature) const = 0;
+    /// Throws std::invalid_argument unless the term's target fits features of this shape. Called
+    /// when the term joins an objective; a term may bring its target into the features' layout
+    /// here. The features' values are not yet valid.
+    virtual void bind(const FeatureMap& feature) = 0;
 
-    /// Returns the value and adds weight * dValue/dFeature to `cotangent`.
-    virtual double evaluate(const FeatureMap& feature, double weight, const FeatureMap& cotangent, ThreadPool& pool) = 0;
+    /// Returns the value (without weight) and writes the gradient.
+    virtual double evaluate(const FeatureMap& feature, const Cotangent& cotangent,
+                            ThreadPool& pool) = 0;
 };
 
 class ImageTerm {
   public:
     virtual ~ImageTerm() = default;
 
-    /// Returns the value for a planar RGB image (3, height, width) and adds weight * dValue/dImage to `gradient`.
-    virtual double evaluate(const float* image, int height, int width, double weight, float* gradient,
-                            ThreadPool& pool) = 0;
+    /// Returns the value (without weight) for a planar RGB image (3, height, width) and adds weight
+    /// · dValue/dImage to `gradient`. Weight 0 leaves the gradient alone.
+    virtual double evaluate(const float* image, int height, int width, double weight,
+                            float* gradient, ThreadPool& pool) = 0;
 };
 
 }  // namespace fastsynth

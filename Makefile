@@ -1,0 +1,42 @@
+# The commands of the README. Everything is installed into .venv; delete it to start afresh.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := pyproject.toml CMakeLists.txt $(shell find cpp models -type f)
+
+.PHONY: demo test check format docs clean
+
+# Style transfer of the pictures in examples/ with the built-in weights: out/demo.png.
+demo: $(VENV)/.installed
+	mkdir -p out
+	$(BIN)/fastsynth transfer examples/cat.jpg examples/swirls.jpg --size 512 --weights random -o out/demo.png
+
+# All checks and tests, as continuous integration runs them.
+test: $(VENV)/.installed-dev
+	$(BIN)/python scripts/check.py
+	$(BIN)/python -m pytest
+
+# Formatting, lint and types alone.
+check: $(VENV)/.installed-dev
+	$(BIN)/python scripts/check.py
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	find cpp -name '*.?pp' | xargs $(BIN)/clang-format -i
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+# fastsynth itself is reinstalled whenever C++ or graphs change; the Python sources are used in place.
+$(VENV)/.installed: $(VENV)/bin/python $(SOURCES)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[cpu]'
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/bin/python $(SOURCES) constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,export]'
+	touch $@ $(VENV)/.installed
+
+clean:
+	rm -rf $(VENV) build dist out

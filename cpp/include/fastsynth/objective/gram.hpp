@@ -1,0 +1,79 @@
+// Gram matrices of feature maps, and the product that their gradient needs.
+//
+//   G = F Fᵀ / M      F: C x M features (C channels, M = H·W positions), G: C x C, symmetric (Eq.
+//   8; its 1/M from Eq. 6) X = D F           D: C x C symmetric, X: C x M; with dL/dG = D this is
+//   (M/2) dL/dF
+//
+// Both treat positions in chunks that stay in the L2 cache, as panels: [ceil(C /
+// lanes)][positions][lanes], lanes = floats in a vector register. A map whose block equals `lanes`
+// lies like that already and is used in place; every other layout, and a channel count that is no
+// multiple of `lanes`, goes through one packing step per chunk.
+//
+// Precision: G is summed in three levels: float32 over at most 512 positions in registers, float32
+// over a slab of such chunks, float64 over slabs. Slabs and chunks depend on the shape alone, so
+// the result does not depend on the threads.
+#pragma once
+
+#include <cstddef>
+
+#include "fastsynth/common/buffer.hpp"
+#include "fastsynth/common/parallel.hpp"
+#include "fastsynth/network/network.hpp"
+
+namespace fastsynth {
+
+/// Where and how a chunk of positions lies as panels: value (channel c, position p) is at
+/// data[c / lanes * stride + p * lanes + c % lanes].
+struct Panels {
+    const float* data;
+    std::size_t stride;     // floats from panel to panel
+    std::size_t positions;  // in this chunk
+    int count;              // number of panels
+};
+
+/// The family of kernels (common/kernel_set.hpp), single-threaded.
+struct GramKernels {
+    int lanes;   // channels in a panel
+    int panels;  // panels in a column group of the packed matrix that `apply` reads
+
+    /// Copies the positions [begin, begin + positions) of a map to consecutive panels; missing
+    /// channels become 0.
+    void (*pack)(const FeatureMap& map, std::size_t begin, std::size_t positions, float* panels);
+
+    /// The way back; replaces the map's values, or adds to them.
+    void (*unpack)(const float* panels, std::size_t begin, std::size_t positions,
+                   const FeatureMap& map, bool add);
+
+    /// Row panels [first, last) of the upper triangle of Σ_p f_p f_pᵀ, a square matrix of
+    /// count·lanes floats a row.
+    void (*multiply)(const Panels& f, int first, int last, float* sums, bool add);
+
+    /// X = D F for a chunk. matrix: D in column groups of `panels` panels (the last may be
+    /// narrower), each group [count·lanes rows][columns of the group]. out_stride: floats from
+    /// panel to panel of the result.
+    void (*apply)(const Panels& f, const float* matrix, float* out, std::size_t out_stride,
+                  bool add);
+};
+
+const GramKernels& gram_kernels();
+
+/// Does the products and keeps the scratch memory between calls. One object serves one caller at a
+/// time.
+class GramProduct {
+  public:
+    /// gram (C, C) ← F Fᵀ / M
+    void gram(const FeatureMap& f, float* gram, ThreadPool& pool);
+
+    /// out ← scale · D F, or out ← out + scale · D F. `d` is (C, C), symmetric; `out` has f's shape
+    /// and layout.
+    void apply(const FeatureMap& f, const float* d, double scale, const FeatureMap& out, bool add,
+               ThreadPool& pool);
+
+  private:
+    Buffer<float> chunks_;   // packed positions, one part per worker
+    Buffer<float> results_;  // packed results of apply, one part per worker
+    Buffer<float> sums_;     // one triangle per slab
+    Buffer<float> matrix_;   // D, packed
+};
+
+}  // namespace fastsynth

@@ -1,0 +1,79 @@
+// ImageObjective: Σ weight · term over the features of one or several networks and over the pixels
+// of one image.
+//
+// One evaluation runs each network forward once, lets the terms write their cotangents, runs each
+// network backward once and adds up. Parts are kept apart by name, so that a caller sees what the
+// total is made of.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "fastsynth/common/buffer.hpp"
+#include "fastsynth/common/parallel.hpp"
+#include "fastsynth/network/network.hpp"
+#include "fastsynth/objective/objective.hpp"
+#include "fastsynth/objective/term.hpp"
+
+namespace fastsynth {
+
+class ImageObjective final : public Objective {
+  public:
+    /// The networks must all be sized for height x width images. They may be none, for objectives
+    /// of pixels alone.
+    ImageObjective(std::vector<std::shared_ptr<Network>> networks, int height, int width,
+                   std::shared_ptr<ThreadPool> pool);
+
+    /// A term on the features of tap `tap` of network `network`. Names are unique.
+    void add_layer_term(std::size_t network, std::size_t tap, std::shared_ptr<LayerTerm> term,
+                        double weight, std::string name);
+
+    /// A term on the image itself.
+    void add_image_term(std::shared_ptr<ImageTerm> term, double weight, std::string name);
+
+    /// Changes a part's weight from the next evaluation on. A part of weight 0 is still valued, at
+    /// no backward cost.
+    void set_weight(const std::string& name, double weight);
+
+    int height() const { return height_; }
+    int width() const { return width_; }
+    std::size_t size() const override {
+        return 3 * static_cast<std::size_t>(height_) * static_cast<std::size_t>(width_);
+    }
+
+    /// x: planar RGB (3, H, W) in [0, 1]. Values that are not finite are passed on: the optimiser's
+    /// loop decides.
+    double evaluate(const float* x, float* gradient) override;
+
+    const std::vector<std::string>& names() const override { return names_; }
+    const std::vector<double>& values() const override { return values_; }
+    const std::vector<double>& weights() const { return weights_; }
+
+    /// ‖d term/d x‖₁ of each part alone, at weight 1, in the order of names(): one backward pass
+    /// per layer part. For weights that give every layer the same share of the gradient. Leaves
+    /// values() alone.
+    std::vector<double> gradient_norms(const float* x);
+
+  private:
+    struct Part {
+        std::shared_ptr<LayerTerm> layer_term;  // either this, on (network, tap),
+        std::shared_ptr<ImageTerm> image_term;  // or this
+        std::size_t network, tap;
+    };
+
+    void add(Part part, double weight, std::string name);
+    void clear(float* values, std::size_t count);
+    void clear_cotangents(Network& network, const std::vector<char>& written);
+
+    std::vector<std::shared_ptr<Network>> networks_;
+    int height_, width_;
+    std::shared_ptr<ThreadPool> pool_;
+    std::vector<Part> parts_;
+    std::vector<std::string> names_;
+    std::vector<double> weights_, values_;
+    Buffer<float> scratch_;  // the image gradient of every network but the first
+};
+
+}  // namespace fastsynth

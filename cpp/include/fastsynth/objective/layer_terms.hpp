@@ -1,0 +1,70 @@
+// The layer terms of Gatys et al. and of the paper: content (Eqs 7, 11) and Gram (Eqs 6, 8, 9, 12).
+//
+// F: C x M features of the image, P: those of the target; N = C channels, M = H·W positions; G, A:
+// Gram matrices F Fᵀ / M. Values are summed in float64. k_c, k_s and the weights of layers (Eqs 11,
+// 12) are the objective's part weights.
+#pragma once
+
+#include <cstddef>
+
+#include "fastsynth/common/buffer.hpp"
+#include "fastsynth/objective/gram.hpp"
+#include "fastsynth/objective/term.hpp"
+
+namespace fastsynth {
+
+enum class Normalization {
+    relative,    // squared distance over the target's energy: dimensionless, independent of image
+                 // size
+    paper,       // the literal sums of Eqs 7 and 6
+    normalized,  // means over values or matrix entries: Eqs 11 and 12
+};
+
+/// content = s Σ (F - P)²
+///   relative:            s = 1 / Σ (P - P̄)², P̄ the mean of each channel: 1 for features that have
+///   lost
+///                        all structure. At least a hundredth of Σ P² is taken, for flat targets;
+///                        1 / (N M) for a target of zeros.
+///   paper (Eq. 7):       s = 1/2
+///   normalized (Eq. 11): s = 1 / (2 N M)
+class ContentTerm final : public LayerTerm {
+  public:
+    /// Copies the target, planar (channels, height, width).
+    ContentTerm(const float* target, int channels, int height, int width,
+                Normalization normalization);
+
+    void bind(const FeatureMap& feature) override;
+    double evaluate(const FeatureMap& feature, const Cotangent& cotangent,
+                    ThreadPool& pool) override;
+
+  private:
+    Buffer<float> target_;
+    FeatureMap layout_;  // of target_; follows the network that the term is bound to
+    double scale_;
+};
+
+/// gram = s Σ (G - A)²
+///   relative:            s = 1 / Σ A²
+///   paper (Eqs 6, 8):    s = 1 / (4 N²)
+///   normalized (Eq. 12): s = 1 / N²
+/// Eq. 6 has 1/(4 N² M²) Σ (F Fᵀ - A_raw)²; with G = F Fᵀ / M that is 1/(4 N²)
+/// Σ (G - A)², which also compares images of different sizes: it rescales A_raw from the target's
+/// positions to the image's. A target of zeros: relative takes s = 1/N².
+class GramTerm final : public LayerTerm {
+  public:
+    /// Copies the target's Gram matrix (channels, channels), divided by its own number of
+    /// positions.
+    GramTerm(const float* target, int channels, Normalization normalization);
+
+    void bind(const FeatureMap& feature) override;
+    double evaluate(const FeatureMap& feature, const Cotangent& cotangent,
+                    ThreadPool& pool) override;
+
+  private:
+    Buffer<float> target_, gram_;
+    GramProduct product_;
+    int channels_;
+    double scale_;
+};
+
+}  // namespace fastsynth

@@ -1,0 +1,183 @@
+// 3×3 convolution by Winograd's F(m×m, 3×3), forward and backward, as tasks of some tens of output
+// tiles.
+//
+// A task owns its tiles from input to output (sharing transformed tiles between threads was
+// measured to be slower):
+//   1. input transform   V[ξ][tile][c] = Bᵀ d B for all input channels       n² · tiles · C floats:
+//   L2 or L3
+//   2. for each pack of output channels:
+//      products          M[ξ][tile][o] = Σ_c V[ξ][tile][c] · U[ξ][c][o]      n² products of
+//      matrices; M stays in L2 output transform  y = Aᵀ M A, then bias, ReLU, pooling …
+//      (conv_output.hpp)
+// ξ counts the n² interpolation points. U is read once per task, as a pure stream: hence tasks of
+// many tiles.
+#include "conv_input.hpp"
+#include "conv_output.hpp"
+#include "microkernel.hpp"
+#include "stopwatch.hpp"
+#include "winograd_weights.hpp"
+
+namespace fastsynth {
+namespace FASTSYNTH_KERNEL_SET {
+namespace {
+
+/// Floats between the planes of two points ξ: an odd number of cache lines, because planes at a
+/// multiple of 4096 bytes would fall into the same cache sets (transforms five times slower).
+std::size_t plane_stride(std::size_t floats) {
+    constexpr std::size_t line = 16;
+    return ((floats + line - 1) / line | 1) * line;
+}
+
+template <int m>
+struct Convolve {
+    using W = Winograd<m>;
+    static constexpr int n = W::n, points = n * n;
+
+    static std::size_t scratch_floats(int tiles, int in_blocks) {
+        return points * (plane_stride(std::size_t(tiles) * in_blocks * lanes) +
+                         plane_stride(std::size_t(tiles) * out_pack));
+    }
+
+    static void run(const Convolution& conv, const ConvTask& task) {
+        const std::size_t v_stride = plane_stride(std::size_t(task.tiles) * conv.in_blocks * lanes);
+        const std::size_t m_stride = plane_stride(std::size_t(task.tiles) * out_pack);
+        float* V = task.scratch;
+        float* M = V + points * v_stride;
+
+        Stopwatch watch(task.seconds);
+        for (int block = 0; block < conv.in_blocks; ++block)
+            with_reader(conv.input, block, conv.height, conv.width, [&](auto reader) {
+                transform_input(conv, task, block, reader, V, v_stride);
+            });
+        watch.lap(0);
+        for (int output = task.first_output; output < task.last_output; ++output) {
+            multiply(conv, task, output, V, v_stride, M, m_stride);
+            watch.lap(1);
+            transform_output(conv, task, output, M, m_stride);
+            watch.lap(2);
+        }
+        if (conv.stream) fence();
+    }
+
+    /// V of one channel block, for all tiles of the task. Layout: [ξ][block of
+    /// tiles][C/B][tile][B].
+    template <class Reader>
+    static __attribute__((noinline)) void transform_input(const Convolution& conv,
+                                                          const ConvTask& task, int block,
+                                                          Reader reader, float* V,
+                                                          std::size_t stride) {
+        const int tiles_per_row = (conv.width + m - 1) / m;
+        const int channels = conv.in_blocks * lanes;
+        int row = task.first_tile / tiles_per_row, column = task.first_tile % tiles_per_row;
+        const int blocks = block_count(task.tiles);
+        alignas(64) float edge[points * lanes];
+        for (int i = 0; i < blocks; ++i) {
+            const TileBlock part = tile_block(task.tiles, blocks, i);
+            float* target =
+                V + std::size_t(part.start) * channels + std::size_t(block) * part.count * lanes;
+            for (int t = 0; t < part.count; ++t, target += lanes) {
+                const int y = row * m - 1, x = column * m - 1;
+                const auto put = [&](int point, Floats v) { store(target + point * stride, v); };
+                if (y >= 0 && x >= 0 && y + n <= reader.safe_height() &&
+                    x + n <= reader.safe_width()) {
+                    reader.move(y, x);
+                    transform_input_tile<W>([&](int r, int c) { return reader.at(r, c); }, put);
+                } else {
+                    for (int r = 0; r < n; ++r)
+                        for (int c = 0; c < n; ++c)
+                            store(edge + (r * n + c) * lanes, reader.bounded(y + r, x + c));
+                    transform_input_tile<W>(
+                        [&](int r, int c) { return load(edge + (r * n + c) * lanes); }, put);
+                }
+                if (++column == tiles_per_row) {
+                    column = 0;
+                    ++row;
+                }
+            }
+        }
+    }
+
+    static void multiply(const Convolution& conv, const ConvTask& task, int output, const float* V,
+                         std::size_t v_stride, float* M, std::size_t m_stride) {
+        const int channels = conv.in_blocks * lanes;
+        const int blocks = block_count(task.tiles);
+        for (int point = 0; point < points; ++point) {
+            const float* U =
+                conv.weights + (std::size_t(output) * points + point) * channels * out_pack;
+            for (int i = 0; i < blocks; ++i) {
+                const TileBlock part = tile_block(task.tiles, blocks, i);
+                multiply_table[part.count](
+                    V + point * v_stride + std::size_t(part.start) * channels, U, conv.in_blocks,
+                    M + point * m_stride + std::size_t(part.start) * out_pack);
+            }
+        }
+    }
+
+    static void transform_output(const Convolution& conv, const ConvTask& task, int output,
+                                 const float* M, std::size_t stride) {
+        const int tiles_per_row = (conv.width + m - 1) / m;
+        for (int j = 0; j < pack_vectors; ++j) {
+            const int block = output * pack_vectors + j;
+            if (block >= conv.out_blocks) break;
+            int row = task.first_tile / tiles_per_row, column = task.first_tile % tiles_per_row;
+            for (int t = 0; t < task.tiles; ++t) {
+                const TilePlace at{block, row * m, column * m, conv.height, conv.width};
+                const float* sums = M + std::size_t(t) * out_pack + j * lanes;
+                if (at.y + m <= conv.height && at.x + m <= conv.width) {
+                    finish_tile<false>(conv, at, sums, stride);
+                } else {
+                    finish_tile<true>(conv, at, sums, stride);
+                }
+                if (++column == tiles_per_row) {
+                    column = 0;
+                    ++row;
+                }
+            }
+        }
+    }
+
+    template <bool partial>
+    static __attribute__((noinline)) void finish_tile(const Convolution& conv, const TilePlace& at,
+                                                      const float* sums, std::size_t stride) {
+        Floats tile[m][m];
+        transform_output_tile<W>([&](int point) { return load(sums + point * stride); }, tile);
+        if (conv.is_backward) {
+            TileOutput<m>::template backward<partial>(conv.backward, conv.stream, at, tile);
+        } else {
+            TileOutput<m>::template forward<partial>(conv.forward, conv.stream, at, tile);
+        }
+    }
+
+    // ---- for tests: each lane the same value ----
+
+    static void test_input(const float* tile, float* transformed) {
+        transform_input_tile<W>([&](int r, int c) { return broadcast(tile[r * n + c]); },
+                                [&](int point, Floats v) { transformed[point] = v[0]; });
+    }
+    static void test_output(const float* sums, float* outputs) {
+        Floats tile[m][m];
+        transform_output_tile<W>([&](int point) { return broadcast(sums[point]); }, tile);
+        for (int i = 0; i < m; ++i)
+            for (int j = 0; j < m; ++j) outputs[i * m + j] = tile[i][j][0];
+    }
+};
+
+template <int m>
+constexpr WinogradKernels make_kernels() {
+    return {m,
+            Convolve<m>::scratch_floats,
+            Convolve<m>::run,
+            pack_weights<m>,
+            Convolve<m>::test_input,
+            Convolve<m>::test_output};
+}
+
+}  // namespace
+
+extern const WinogradKernels winograd4;
+const WinogradKernels winograd4 = make_kernels<4>();
+extern const WinogradKernels winograd6;
+const WinogradKernels winograd6 = make_kernels<6>();
+
+}  // namespace FASTSYNTH_KERNEL_SET
+}  // namespace fastsynth

@@ -1,0 +1,55 @@
+#include "fastsynth/network/native/probes.hpp"
+
+#include <algorithm>
+#include <vector>
+
+#include "fastsynth/common/parallel.hpp"
+#include "kernels/conv_kernels.hpp"
+#include "kernels/stopwatch.hpp"
+
+namespace fastsynth {
+namespace {
+
+const WinogradKernels& winograd(int m) {
+    return *(m == 6 ? conv_kernels().winograd6 : conv_kernels().winograd4);
+}
+
+}  // namespace
+
+void probe_input_transform(int m, const float* tile, float* transformed) {
+    winograd(m).transform_input(tile, transformed);
+}
+
+void probe_output_transform(int m, const float* sums, float* outputs) {
+    winograd(m).transform_output(sums, outputs);
+}
+
+void probe_kernel_transform(int m, const float* kernel, float* transformed) {
+    const int n = m + 2;
+    const auto pack = static_cast<std::size_t>(conv_kernels().out_pack);
+    std::vector<float> packed(static_cast<std::size_t>(n * n * conv_kernels().lanes) * pack);
+    winograd(m).pack(kernel, 1, 1, false, 0, packed.data());
+    for (int point = 0; point < n * n; ++point)  // input channel 0, output channel 0
+        transformed[point] = packed[static_cast<std::size_t>(point * conv_kernels().lanes) * pack];
+}
+
+double probe_multiply_add_peak(int threads, double seconds) {
+    ThreadPool pool(threads);
+    const int count = pool.threads();
+    double best = 0.0;
+    const double end = steady_seconds() + seconds;
+    do {
+        std::vector<double> operations(static_cast<std::size_t>(count));
+        const double start = steady_seconds();
+        pool.run(count, [&](std::int64_t i, int) {
+            operations[static_cast<std::size_t>(i)] = conv_kernels().multiply_adds(200000);
+        });
+        const double elapsed = steady_seconds() - start;
+        double total = 0.0;
+        for (double part : operations) total += part;
+        best = std::max(best, total / elapsed);
+    } while (steady_seconds() < end);
+    return best;
+}
+
+}  // namespace fastsynth

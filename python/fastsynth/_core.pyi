@@ -1,0 +1,263 @@
+"""Types of the compiled module. One section per stage, in data-flow order."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+# ---- common ----
+
+__version__: str
+
+class ThreadPool:
+    def __init__(self, threads: int = 0) -> None: ...
+    @property
+    def threads(self) -> int: ...
+
+def kernel_set() -> str: ...
+def available_kernel_sets() -> list[str]: ...
+
+# ---- network ----
+
+class Network:
+    @property
+    def height(self) -> int: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def taps(self) -> list[str]: ...
+
+class CallbackNetwork(Network):
+    def __init__(
+        self,
+        taps: Sequence[str],
+        image: NDArray[np.float32],
+        features: Sequence[NDArray[np.float32]],
+        cotangents: Sequence[NDArray[np.float32]],
+        gradient: NDArray[np.float32],
+        forward: Callable[[], object],
+        backward: Callable[[], object],
+    ) -> None: ...
+
+# ---- native ----
+
+class NativeWeights:
+    def __init__(
+        self,
+        layers: Sequence[tuple[str, NDArray[np.float32], NDArray[np.float32], bool]],
+        matrix: NDArray[np.float32],
+        offset: NDArray[np.float32],
+    ) -> None: ...
+    @property
+    def memory_bytes(self) -> int: ...
+
+class NativeNetwork(Network):
+    def __init__(
+        self,
+        weights: NativeWeights,
+        height: int,
+        width: int,
+        taps: Sequence[str],
+        pooling: str = "max",
+        precision: str = "exact",
+        with_gradient: bool = True,
+        pool: ThreadPool | None = None,
+    ) -> None: ...
+    def forward(
+        self, image: NDArray[np.float32], with_features: bool = True
+    ) -> list[NDArray[np.float32]]: ...
+    def backward(self, cotangents: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]: ...
+    @property
+    def memory_bytes(self) -> int: ...
+    def set_profiling(self, on: bool) -> None: ...
+    def profile(self) -> list[dict[str, str | float]]: ...
+
+def time_passes(
+    network: Network, image: NDArray[np.float32], count: int = 1, cotangent: float = 1e-3
+) -> list[tuple[float, float]]: ...
+def winograd_input(tile: NDArray[np.float32], m: int, /) -> NDArray[np.float32]: ...
+def winograd_output(sums: NDArray[np.float32], m: int, /) -> NDArray[np.float32]: ...
+def winograd_kernel(kernel: NDArray[np.float32], m: int, /) -> NDArray[np.float32]: ...
+def multiply_add_peak(threads: int, seconds: float = 0.2) -> float: ...
+
+# ---- objective ----
+
+class LayerTerm: ...
+
+class ContentTerm(LayerTerm):
+    def __init__(self, target: NDArray[np.float32], normalization: str = "relative") -> None: ...
+
+class GramTerm(LayerTerm):
+    def __init__(self, target: NDArray[np.float32], normalization: str = "relative") -> None: ...
+
+class FunctionTerm(LayerTerm):
+    def __init__(
+        self, function: Callable[[NDArray[np.float32]], tuple[float, ArrayLike]]
+    ) -> None: ...
+
+class ImageTerm: ...
+
+class TotalVariation(ImageTerm):
+    def __init__(self, beta: float = 2.0, average: str = "mean") -> None: ...
+
+class AlphaNorm(ImageTerm):
+    def __init__(self, alpha: float = 6.0, average: str = "mean") -> None: ...
+
+class RangePenalty(ImageTerm):
+    def __init__(self, low: float = 0.0, high: float = 1.0) -> None: ...
+
+class Objective:
+    @property
+    def size(self) -> int: ...
+    @property
+    def names(self) -> list[str]: ...
+    @property
+    def values(self) -> list[float]: ...
+    def evaluate(self, x: NDArray[np.float32]) -> tuple[float, NDArray[np.float32]]: ...
+
+class FunctionObjective(Objective):
+    def __init__(
+        self, function: Callable[[NDArray[np.float32]], tuple[float, ArrayLike]], size: int
+    ) -> None: ...
+
+class ImageObjective(Objective):
+    def __init__(
+        self, networks: Sequence[Network], height: int, width: int, pool: ThreadPool
+    ) -> None: ...
+    @property
+    def height(self) -> int: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def weights(self) -> list[float]: ...
+    def add_layer_term(
+        self, network: int, tap: int, term: LayerTerm, weight: float, name: str
+    ) -> None: ...
+    def add_image_term(self, term: ImageTerm, weight: float, name: str) -> None: ...
+    def set_weight(self, name: str, weight: float) -> None: ...
+    def gradient_norms(self, image: NDArray[np.float32]) -> list[float]: ...
+
+def gram(
+    features: NDArray[np.float32], pool: ThreadPool, block: int = 1
+) -> NDArray[np.float32]: ...
+def network_features(network: Network, image: NDArray[np.float32]) -> list[NDArray[np.float32]]: ...
+def gram_gradient(
+    features: NDArray[np.float32],
+    matrix: NDArray[np.float32],
+    scale: float,
+    pool: ThreadPool,
+    block: int = 1,
+) -> NDArray[np.float32]: ...
+def evaluate_layer_term(
+    term: LayerTerm,
+    features: NDArray[np.float32],
+    weight: float,
+    pool: ThreadPool,
+    block: int = 1,
+    start: NDArray[np.float32] | None = None,
+) -> tuple[float, NDArray[np.float32]]: ...
+def evaluate_image_term(
+    term: ImageTerm, image: NDArray[np.float32], weight: float, pool: ThreadPool
+) -> tuple[float, NDArray[np.float32]]: ...
+def vector_functions(
+    x: NDArray[np.float32], y: NDArray[np.float32], a: float, b: float, pool: ThreadPool
+) -> dict[str, Any]: ...
+
+# ---- optimize ----
+
+class Optimizer:
+    @property
+    def name(self) -> str: ...
+
+class GradientDescent(Optimizer):
+    def __init__(self, step: float, momentum: float, normalize: bool) -> None: ...
+
+class Adam(Optimizer):
+    def __init__(
+        self, learning_rate: float, beta1: float, beta2: float, epsilon: float, average: float
+    ) -> None: ...
+
+class LBFGS(Optimizer):
+    def __init__(
+        self,
+        memory: int,
+        first_step: float,
+        c1: float,
+        c2: float,
+        noise: float,
+        max_search: int,
+        patience: int,
+    ) -> None: ...
+
+class Rules:
+    def __init__(self) -> None: ...
+    max_evaluations: int
+    max_iterations: int
+    time_limit: float
+    plateau_window: int
+    plateau_drop: float
+    gradient_tolerance: float
+
+class Cancel:
+    """A flag that any thread may set, to end a run before its next evaluation."""
+
+    def __init__(self) -> None: ...
+    def set(self) -> None: ...
+    def clear(self) -> None: ...
+    def is_set(self) -> bool: ...
+
+class Progress:
+    """A run after one of its iterations; `values` are the parts of `loss`, named by `names`."""
+
+    @property
+    def iteration(self) -> int: ...
+    @property
+    def evaluation(self) -> int: ...
+    @property
+    def seconds(self) -> float: ...
+    @property
+    def loss(self) -> float: ...
+    @property
+    def best_loss(self) -> float: ...
+    @property
+    def names(self) -> list[str]: ...
+    @property
+    def values(self) -> list[float]: ...
+    def best(self) -> NDArray[np.float32]: ...
+    def average(self) -> NDArray[np.float32] | None: ...
+    def state(self) -> dict[str, Any]: ...
+
+class Minimization:
+    def __init__(
+        self, objective: Objective, optimizer: Optimizer, pool: ThreadPool, x: NDArray[np.float32]
+    ) -> None: ...
+    def run(
+        self,
+        rules: Rules,
+        progress: Callable[[Progress], object] | None = None,
+        interval: float = 0.0,
+        cancel: Cancel | None = None,
+    ) -> str: ...
+    def best(self) -> NDArray[np.float32]: ...
+    def average(self) -> NDArray[np.float32] | None: ...
+    def history(self) -> dict[str, NDArray[np.float64]]: ...
+    def state(self) -> dict[str, Any]: ...
+    def restore(self, state: dict[str, Any]) -> None: ...
+    @property
+    def best_loss(self) -> float: ...
+    @property
+    def iterations(self) -> int: ...
+    @property
+    def evaluations(self) -> int: ...
+    @property
+    def seconds(self) -> float: ...
+
+def line_search(
+    function: Callable[[float], tuple[float, float]],
+    first_step: float,
+    c1: float = 1e-4,
+    c2: float = 0.9,
+    noise: float = 0.0,
+    max_evaluations: int = 20,
+) -> dict[str, Any]: ...
