@@ -1,0 +1,102 @@
+"""The two implementations' common face, and the choice between them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Protocol
+
+from fastsynth._errors import DeviceError, NetworkError
+from fastsynth.network.architecture import ARCHITECTURES
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from fastsynth import _core
+    from fastsynth.network.weights import WeightSet
+
+__all__ = ["BACKENDS", "BoundNetwork", "Network", "open_network"]
+
+BACKENDS = ("auto", "native", "onnx")
+
+
+class BoundNetwork(Protocol):
+    """A network bound to one image size and one set of taps; it holds buffers until closed."""
+
+    @property
+    def core(self) -> _core.Network:
+        """What the engine works on."""
+
+    def close(self) -> None:
+        """Releases the buffers."""
+
+
+class Network(Protocol):
+    """A network with its weights. Threads may share it."""
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the layers that can be tapped, shallow to deep."""
+
+    @property
+    def backend(self) -> str:
+        """ "native" or "onnx"."""
+
+    @property
+    def device(self) -> str:
+        """The device that was asked for and is used."""
+
+    @property
+    def provider(self) -> str:
+        """What computes: an ONNX Runtime provider, or the kernel set."""
+
+    def bind(self, height: int, width: int, taps: Collection[str]) -> BoundNetwork:
+        """Prepares forward and gradient for images of height × width pixels."""
+
+    def features(
+        self, image: NDArray[np.float32], taps: Collection[str]
+    ) -> dict[str, NDArray[np.float32]]:
+        """Activations (C, H, W) of the taps for a planar RGB image (3, H, W) in [0, 1]."""
+
+    def describe(self) -> str:
+        """One line for people."""
+
+    def close(self) -> None:
+        """Releases what is held between uses."""
+
+
+def open_network(
+    name: str,
+    weights: WeightSet,
+    *,
+    pooling: str = "max",
+    backend: str = "auto",
+    device: str = "auto",
+    pool: _core.ThreadPool,
+) -> Network:
+    """Opens a network with weights on a backend.
+
+    backend: "native" (C++ kernels, CPU only), "onnx" (ONNX Runtime, any device), or "auto": native
+        on the CPU.
+    device: "auto" (the CPU), "cpu", "cuda", or the name of an ONNX Runtime provider.
+
+    Raises NetworkError for an unknown network or backend, DeviceError for a device that cannot be
+    had.
+    """
+    if name not in ARCHITECTURES:
+        raise NetworkError(f"unknown network {name!r}; known are {', '.join(ARCHITECTURES)}")
+    if backend not in BACKENDS:
+        raise NetworkError(f"backend must be one of {', '.join(BACKENDS)}, not {backend!r}")
+    on_cpu = device in ("auto", "cpu")
+    if backend == "native" and not on_cpu:
+        raise DeviceError(
+            f"the native backend computes on the CPU, not on {device!r}; use backend='onnx' for "
+            "other devices"
+        )
+    if backend == "native" or (backend == "auto" and on_cpu):
+        from fastsynth.network.native import NativeNetwork
+
+        return NativeNetwork(name, weights.arrays, pooling=pooling, pool=pool)
+    from fastsynth.network.onnx_network import OnnxNetwork
+
+    return OnnxNetwork(name, weights.arrays, pooling=pooling, device=device, threads=pool.threads)

@@ -1,0 +1,391 @@
+"""Networks that run in ONNX Runtime (`backend="onnx"`), on any of its execution providers."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastsynth._errors import NetworkError, WeightsError
+from fastsynth.network.architecture import ARCHITECTURES
+from fastsynth.network.graph import (
+    POOLINGS,
+    cotangent_name,
+    cut_forward,
+    cut_gradient,
+)
+from fastsynth.network.session import (
+    CPU,
+    Session,
+    choose_provider,
+    onnxruntime,
+    release_memory,
+    reserve_memory,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+    from types import TracebackType
+
+    from numpy.typing import NDArray
+    from typing_extensions import Self
+
+    from fastsynth import _core
+    from fastsynth.network.architecture import Architecture
+    from fastsynth.network.graph import Cut, Value
+
+    FloatArray = NDArray[np.float32]
+
+__all__ = ["BoundOnnxNetwork", "OnnxNetwork"]
+
+
+class OnnxNetwork:
+    """A network with its weights, run by ONNX Runtime. Threads may share it.
+
+    network: "vgg16" or "vgg19".
+    weights: arrays `normalize.weight` (3, 3, 1, 1), `normalize.bias` (3,), which turn RGB in [0,
+    1] into what
+        the weights were trained on, and `conv1_1.weight` (out, in, 3, 3), `conv1_1.bias` (out,) …
+        float32. They may end at any layer; then the layers before serve.
+    pooling: "max" (default) or "avg".
+    device: "cpu" (default), "cuda", "auto", or another provider of ONNX Runtime
+        (`fastsynth.network.session.choose_provider`).
+    threads: of the CPU provider; default: all cores that the process may use.
+
+    Raises NetworkError for an unknown network or pooling, WeightsError for weights that do not fit,
+    DeviceError for a device that cannot run, or where ONNX Runtime is missing.
+    """
+
+    backend = "onnx"
+
+    def __init__(
+        self,
+        network: str,
+        weights: Mapping[str, FloatArray],
+        *,
+        pooling: str = "max",
+        device: str = "cpu",
+        threads: int | None = None,
+    ) -> None:
+        if network not in ARCHITECTURES:
+            raise NetworkError(
+                f"unknown network {network!r}; expected one of {list(ARCHITECTURES)}"
+            )
+        if pooling not in POOLINGS:
+            raise NetworkError(f"unknown pooling {pooling!r}; expected one of {list(POOLINGS)}")
+        if threads is not None and threads < 1:
+            raise NetworkError(f"threads must be at least 1, not {threads}")
+        self.architecture = ARCHITECTURES[network]
+        self.pooling = pooling
+        self.device = device
+        self.threads = threads or available_cores()
+        self.parameters = _checked(network, weights)
+        self.execution = choose_provider(device)
+        self._bound: list[BoundOnnxNetwork] = []
+        self._lock = threading.Lock()
+        self._closed = False
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the layers that the weights serve, shallow to deep."""
+        return tuple(n for n in self.architecture.names if f"{n}.weight" in self.parameters)
+
+    @property
+    def provider(self) -> str:
+        """The execution provider that runs the network."""
+        return self.execution.name
+
+    def describe(self) -> str:
+        """One line: network, pooling, provider, and why this one."""
+        return (
+            f"{self.architecture.name} with {self.pooling} pooling to {self.layers[-1]}, "
+            f"ONNX Runtime {onnxruntime().__version__}, {self.execution.name} "
+            f"({self.execution.reason}), {self.threads} threads"
+        )
+
+    def bind(
+        self, height: int, width: int, taps: Collection[str], *, gradient: bool = True
+    ) -> BoundOnnxNetwork:
+        """Opens sessions and buffers for images of height × width pixels and the layers `taps`.
+
+        gradient: False leaves the backward pass out.
+
+        Raises NetworkError for unknown layers, a closed network, or an image too small for the
+        deepest tap; WeightsError for layers beyond the weights.
+        """
+        taps = self._check(height, width, taps)
+        bound = BoundOnnxNetwork(self, (height, width), taps, gradient=gradient)
+        with self._lock:
+            if not self._closed:
+                self._bound = [other for other in self._bound if not other.closed]
+                self._bound.append(bound)
+                return bound
+        bound.close()
+        raise NetworkError("the network is closed; open it again")
+
+    def features(self, image: FloatArray, taps: Collection[str]) -> dict[str, FloatArray]:
+        """Features (C, H, W) after the ReLU of the layers `taps`, for an image (3, H, W) in [0, 1].
+
+        Raises what `bind` raises, and NetworkError for an image of another shape.
+        """
+        if image.ndim != 3 or image.shape[0] != 3:
+            raise NetworkError(f"the image has shape {image.shape}; expected (3, height, width)")
+        with self.bind(image.shape[1], image.shape[2], taps, gradient=False) as bound:
+            return bound.forward(image)
+
+    def close(self) -> None:
+        """Releases the weights and everything bound; a second call does nothing."""
+        with self._lock:
+            self._closed = True
+            bound, self._bound = self._bound, []
+        for network in bound:
+            network.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _check(self, height: int, width: int, taps: Iterable[str]) -> tuple[str, ...]:
+        if self._closed:
+            raise NetworkError("the network is closed; open it again")
+        wanted, served = set(taps), self.layers
+        name = self.architecture.name
+        if not wanted:
+            raise NetworkError(f"no layer is tapped; name at least one of {', '.join(served)}")
+        if unknown := wanted.difference(self.architecture.names):
+            raise NetworkError(
+                f"{name} has no layer {min(unknown)!r}; its layers are "
+                f"{', '.join(self.architecture.names)}"
+            )
+        if beyond := wanted.difference(served):
+            raise WeightsError(
+                f"the weights of {name} end at {served[-1]}, but {min(beyond)} is tapped; "
+                "use layers up to there, or weights that go deeper"
+            )
+        ordered = tuple(layer for layer in served if layer in wanted)
+        smallest = self.architecture.scale(ordered[-1])
+        if min(height, width) < smallest:
+            raise NetworkError(
+                f"an image of {width} × {height} pixels leaves nothing at {ordered[-1]}; it needs "
+                f"at least {smallest} × {smallest}: use a larger image or a shallower layer"
+            )
+        return ordered
+
+
+class BoundOnnxNetwork:
+    """An OnnxNetwork with sessions and buffers for one image size and one set of taps.
+
+    `core` is the engine's network. One thread at a time may use it.
+    """
+
+    def __init__(
+        self,
+        network: OnnxNetwork,
+        size: tuple[int, int],
+        taps: tuple[str, ...],
+        *,
+        gradient: bool,
+    ) -> None:
+        from fastsynth import _core
+
+        name, pooling = network.architecture.name, network.pooling
+        outputs = set(taps)
+        backward: list[Cut] = []
+        if gradient:
+            backward = [cut_gradient(name, pooling, taps, *size)]
+            own = {"image", *map(cotangent_name, taps)}
+            outputs.update(set(backward[0].inputs) - own)
+        forward = cut_forward(name, pooling, outputs, *size)
+
+        self.taps = taps
+        buffers = _allocate([*forward, *backward])
+        sessions = [
+            Session(cut, network.parameters, network.execution, network.threads, buffers)
+            for cut in (*forward, *backward)
+        ]
+        release_memory()  # what opening left behind
+        if network.execution.name == CPU:
+            reserve_memory(_working_memory(network.architecture, size, gradient=gradient))
+        self._passes = _Passes(sessions[: len(forward)], sessions[len(forward) :], buffers)
+        self._core: _core.Network | None = None
+        if gradient:
+            # The engine's network refers to the passes, and nothing refers back: no cycle that
+            # would keep hundreds of megabytes alive until the garbage collector comes by.
+            self._core = _core.CallbackNetwork(
+                list(taps),
+                buffers["image"],
+                [buffers[tap] for tap in taps],
+                [buffers[cotangent_name(tap)] for tap in taps],
+                buffers["d_image"],
+                self._passes.run_forward,
+                self._passes.run_backward,
+            )
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._passes.closed
+
+    @property
+    def core(self) -> _core.Network:
+        """The engine's side. Raises NetworkError when closed, or bound without gradient."""
+        if self._core is None:
+            raise NetworkError(
+                "the network is closed, or was bound with gradient=False; bind it anew"
+            )
+        return self._core
+
+    def forward(self, image: FloatArray) -> dict[str, FloatArray]:
+        """Copies of the taps' features for an image (3, H, W)."""
+        self._passes.buffer("image")[...] = image
+        self._passes.run_forward()
+        return {tap: np.array(self._passes.buffer(tap)) for tap in self.taps}
+
+    def backward(self, cotangents: Mapping[str, FloatArray]) -> FloatArray:
+        """A copy of the gradient (3, H, W) with respect to the image of the last forward.
+
+        Needs a cotangent, shaped like the features, for each tap.
+        """
+        for tap in self.taps:
+            self._passes.buffer(cotangent_name(tap))[...] = cotangents[tap]
+        self._passes.run_backward()
+        return np.array(self._passes.buffer("d_image"))
+
+    def close(self) -> None:
+        """Releases sessions and buffers; a second call does nothing."""
+        if not self.closed:
+            self._core = None
+            self._passes.close()
+            release_memory()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class _Passes:
+    """The sessions of forward and backward, and the arrays that they read and write."""
+
+    def __init__(
+        self,
+        forward: list[Session],
+        backward: list[Session],
+        buffers: dict[str, NDArray[Any]],
+    ) -> None:
+        self.forward = forward
+        self.backward = backward
+        self.buffers = buffers
+        self.closed = False
+
+    def buffer(self, name: str) -> FloatArray:
+        self._check()
+        return self.buffers[name]
+
+    def run_forward(self) -> None:
+        self._check()
+        for session in self.forward:
+            session.run()
+
+    def run_backward(self) -> None:
+        self._check()
+        for session in self.backward:
+            session.run()
+
+    def close(self) -> None:
+        self.closed = True
+        self.forward, self.backward, self.buffers = [], [], {}
+
+    def _check(self) -> None:
+        if self.closed:
+            raise NetworkError("the network was closed and cannot run; bind it anew")
+
+
+def _working_memory(architecture: Architecture, size: tuple[int, int], *, gradient: bool) -> int:
+    """Bytes that ONNX Runtime works in: three times the largest activations, and a little.
+
+    A product of two temporary values takes three such arrays, as neither operand is reused; a
+    forward pass alone takes two and the pooled ones. Should it need more, the arena grows.
+    """
+    largest = int(np.prod(architecture.shape(architecture.names[0], *size))) * 4
+    return int(largest * (3.02 if gradient else 2.27))
+
+
+def _allocate(pieces: Iterable[Cut]) -> dict[str, NDArray[Any]]:
+    """Arrays (C, H, W) for all that sessions read and write.
+
+    The seams between the pieces of the forward pass lie where the cotangents will: nobody writes a
+    cotangent before the forward pass is over.
+    """
+    values: dict[str, Value] = {}
+    for piece in pieces:
+        values |= piece.inputs
+        values |= piece.outputs
+    seams = {n: v for n, v in values.items() if n.endswith(".pooled")}
+    buffers = {n: _aligned(v.shape[1:], v.dtype) for n, v in values.items() if n not in seams}
+    free = [buffers[n].reshape(-1) for n in buffers if n.startswith("d_conv")]
+    for name, seam in seams.items():
+        count = int(np.prod(seam.shape))
+        room = next((i for i, memory in enumerate(free) if memory.size >= count), None)
+        if room is None:
+            buffers[name] = _aligned(seam.shape[1:], seam.dtype)
+        else:
+            buffers[name] = free[room][:count].reshape(seam.shape[1:])
+            free[room] = free[room][-(-count // 16) * 16 :]  # the next begins at a cache line
+    return buffers
+
+
+def _aligned(shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
+    """Zeros that begin at a cache line (64 bytes), as the engine's kernels like best."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    memory = np.zeros(size + 64, np.uint8)
+    start = -memory.ctypes.data % 64
+    return memory[start : start + size].view(dtype).reshape(shape)
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _checked(network: str, weights: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+    """The parameters in use, contiguous float32, up to the first layer that is missing."""
+    shapes: dict[str, tuple[int, ...]] = {"normalize.weight": (3, 3, 1, 1), "normalize.bias": (3,)}
+    for layer in ARCHITECTURES[network].layers:
+        shapes[f"{layer.name}.weight"] = (layer.out_channels, layer.in_channels, 3, 3)
+        shapes[f"{layer.name}.bias"] = (layer.out_channels,)
+    found: dict[str, FloatArray] = {}
+    names = list(shapes)
+    for weight, bias in zip(names[::2], names[1::2], strict=True):
+        if weight not in weights or bias not in weights:
+            break
+        for name in (weight, bias):
+            if weights[name].shape != shapes[name]:
+                raise WeightsError(
+                    f"{name} has shape {weights[name].shape}, but {network} needs {shapes[name]}; "
+                    "these weights belong to another network or another layout (expected: OIHW)"
+                )
+            found[name] = np.ascontiguousarray(weights[name], np.float32)
+    if len(found) < 4:
+        raise WeightsError(
+            f"the weights hold {', '.join(sorted(weights)) or 'nothing'}; {network} needs at least "
+            f"{', '.join(names[:4])}"
+        )
+    return found
