@@ -1,0 +1,194 @@
+"""From an objective to the engine: targets computed once, all layers tapped in one pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastsynth._errors import NetworkError, ObjectiveError
+from fastsynth.image import resize
+from fastsynth.objective.base import Canvas, Part, Request, Source, Sum, Term
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from numpy.typing import NDArray
+    from typing_extensions import Self
+
+    from fastsynth import _core
+    from fastsynth.image import Picture
+    from fastsynth.network import BoundNetwork, Network
+
+    Networks = Callable[[str | None], Network]
+
+__all__ = ["Plan", "Sources", "plan", "with_margin"]
+
+# Layer weights set by balancing stay within this factor of one another (methods of random-weight
+# networks: a layer whose gradient happens to be near zero on the first image would otherwise
+# dominate).
+BALANCE_LIMIT = 30.0
+
+
+class Sources:
+    """Features and Gram matrices of target images; each source passes through its network once."""
+
+    def __init__(
+        self, networks: Networks, pool: _core.ThreadPool, requests: Sequence[Request]
+    ) -> None:
+        self._networks = networks
+        self._pool = pool
+        self._layers: dict[Source, dict[str, None]] = {}
+        for request in requests:
+            self._layers.setdefault(request.source, {}).update(dict.fromkeys(request.layers))
+        self._features: dict[Source, dict[str, NDArray[np.float32]]] = {}
+
+    def features(self, request: Request) -> Mapping[str, NDArray[np.float32]]:
+        """Activations (C, H, W) by layer."""
+        found = self._features.get(request.source)
+        if found is None:
+            network = self._networks(request.network)
+            layers = tuple(self._layers[request.source])
+            check_layers(network, layers)
+            inner = (request.height - 2 * request.margin, request.width - 2 * request.margin)
+            pixels = with_margin(resize(opaque(request.picture), inner, clip=True), request.margin)
+            found = network.features(pixels, layers)
+            self._features[request.source] = found
+        return found
+
+    def gram(self, request: Request, layer: str) -> NDArray[np.float64]:
+        """Gram matrix F Fᵀ / M of a layer's activations."""
+        from fastsynth import _core
+
+        return _core.gram(self.features(request)[layer], self._pool).astype(np.float64)
+
+
+@dataclass(eq=False)
+class Plan:
+    """An objective bound to networks and to one canvas.
+
+    It holds the buffers: close it when its level is done.
+    """
+
+    objective: _core.ImageObjective
+    parts: tuple[Part, ...]
+    bound: tuple[BoundNetwork, ...]
+
+    def balance(self, image: NDArray[np.float32]) -> None:
+        """Sets the weights of balanced parts so that all pull equally at `image`.
+
+        Equally: with the same norm of their gradients, up to the factor BALANCE_LIMIT.
+        """
+        if not any(part.balanced for part in self.parts):
+            return
+        norms = self.objective.gradient_norms(image)
+        chosen = [i for i, part in enumerate(self.parts) if part.balanced and norms[i] > 0]
+        if not chosen:
+            return
+        typical = float(np.exp(np.mean([np.log(norms[i]) for i in chosen])))
+        factors = {
+            i: float(np.clip(typical / norms[i], 1 / BALANCE_LIMIT, BALANCE_LIMIT)) for i in chosen
+        }
+        mean = sum(factors.values()) / len(factors)
+        for i, factor in factors.items():
+            self.objective.set_weight(self.objective.names[i], self.parts[i].weight * factor / mean)
+
+    def close(self) -> None:
+        """Releases the networks' buffers."""
+        for network in self.bound:
+            network.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def plan(objective: Term | Sum, canvas: Canvas, networks: Networks, pool: _core.ThreadPool) -> Plan:
+    """Computes the targets of all terms and binds them to networks of the canvas' size.
+
+    networks: gives the network of a name; None is the synthesizer's own.
+    Raises ObjectiveError for an empty sum, NetworkError for layers that a network does not have.
+    """
+    from fastsynth import _core
+
+    terms = objective.terms()
+    if not terms:
+        raise ObjectiveError("the objective has no terms; add at least one, such as Content(image)")
+    requests = [request for term in terms for request in term.requests(canvas)]
+    sources = Sources(networks, pool, requests)
+    parts = tuple(part for term in terms for part in term.parts(canvas, sources))
+    del sources  # the targets' features are no longer needed; the buffers of the canvas come next
+
+    names = list(dict.fromkeys(part.network for part in parts if part.layer is not None))
+    bound: list[BoundNetwork] = []
+    try:
+        taps: list[list[str]] = []
+        for name in names:
+            network = networks(name)
+            wanted = {part.layer for part in parts if part.network == name and part.layer}
+            check_layers(network, tuple(wanted))
+            taps.append([layer for layer in network.layers if layer in wanted])
+            bound.append(network.bind(canvas.height, canvas.width, taps[-1]))
+        engine = _core.ImageObjective([b.core for b in bound], canvas.height, canvas.width, pool)
+        for part, label in zip(parts, unique_names(parts), strict=True):
+            if isinstance(part.term, _core.ImageTerm):
+                engine.add_image_term(part.term, part.weight, label)
+            elif part.layer is None:
+                raise ObjectiveError(f"the part {label} looks at features, but names no layer")
+            else:
+                index = names.index(part.network)
+                tap = taps[index].index(part.layer)
+                engine.add_layer_term(index, tap, part.term, part.weight, label)
+    except BaseException:
+        for network_bound in bound:
+            network_bound.close()
+        raise
+    return Plan(engine, parts, tuple(bound))
+
+
+def opaque(picture: Picture) -> NDArray[np.float32]:
+    """The pixels, with transparent places filled by the mean colour of the visible ones."""
+    alpha = picture.alpha
+    if alpha is None or alpha.min() >= 1 or alpha.max() <= 0:
+        return picture.pixels
+    mean = (picture.pixels * alpha).sum((1, 2)) / alpha.sum()
+    return np.asarray(
+        mean[:, None, None] + alpha * (picture.pixels - mean[:, None, None]), np.float32
+    )
+
+
+def with_margin(pixels: NDArray[np.float32], margin: int) -> NDArray[np.float32]:
+    """Planes (C, H, W), continued by reflection over `margin` pixels on each side."""
+    if margin == 0:
+        return pixels
+    return np.pad(pixels, ((0, 0), (margin, margin), (margin, margin)), mode="symmetric")
+
+
+def check_layers(network: Network, layers: Sequence[str]) -> None:
+    """Raises NetworkError for a layer that the network does not have."""
+    unknown = [layer for layer in layers if layer not in network.layers]
+    if unknown:
+        raise NetworkError(
+            f"{network.describe()} has no layer {unknown[0]!r}; "
+            f"its layers are {', '.join(network.layers)}"
+        )
+
+
+def unique_names(parts: Sequence[Part]) -> list[str]:
+    """Names of the parts; the second of a name gets " #2" and so on."""
+    seen: dict[str, int] = {}
+    names = []
+    for part in parts:
+        name = f"{part.network}:{part.name}" if part.network else part.name
+        seen[name] = seen.get(name, 0) + 1
+        names.append(name if seen[name] == 1 else f"{name} #{seen[name]}")
+    return names
