@@ -1,0 +1,24 @@
+"""Optimisers and the update loop: Eq. 10, Adam, L-BFGS, and when to stop."""
+
+from fastsynth.optimize.loop import Cancel, History, Progress, RunResult, StopRules, run
+from fastsynth.optimize.optimizers import (
+    LBFGS,
+    Adam,
+    GradientDescent,
+    Optimizer,
+    make_optimizer,
+)
+
+__all__ = [
+    "LBFGS",
+    "Adam",
+    "Cancel",
+    "GradientDescent",
+    "History",
+    "Optimizer",
+    "Progress",
+    "RunResult",
+    "StopRules",
+    "make_optimizer",
+    "run",
+]
