@@ -1,0 +1,200 @@
+"""Running recorded jobs: JOB.toml files, and `replay` of a saved picture."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fastsynth._errors import ImageError, ObjectiveError, WeightsError
+from fastsynth.image import read_metadata
+from fastsynth.render.refine import ENDING
+from fastsynth.synthesize.options import EngineOptions, split_options
+from fastsynth.synthesize.record import decode, find_image
+from fastsynth.synthesize.synthesizer import Synthesizer
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+if TYPE_CHECKING:
+    from fastsynth._types import ImageLike
+    from fastsynth.synthesize.result import Result
+
+__all__ = ["VERBS", "read_job", "replay", "run_job"]
+
+VERBS = ("style_transfer", "synthesize_texture", "invert", "mix", "minimize")
+# Arguments that are images, or lists of [image, weight]: there a string is a path, and for "init"
+# it may also be the name of a choice.
+IMAGES = ("content", "style", "exemplar", "image", "images", "init")
+INIT_CHOICES = ("content", "noise", "style")
+
+
+def read_job(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The job in a TOML file. Raises ObjectiveError with the place where it is wrong."""
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ObjectiveError(f"the job {os.fspath(path)} cannot be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ObjectiveError(f"the job {os.fspath(path)} is not valid TOML: {error}") from error
+
+
+def run_job(
+    job: Mapping[str, Any] | str | os.PathLike[str],
+    *,
+    inputs: Mapping[str, ImageLike] | None = None,
+    base: str | os.PathLike[str] | None = None,
+    **run: Any,
+) -> Result:
+    """Runs a job: a mapping, or the path of a JOB.toml, whose image paths are relative to the file.
+
+    inputs: images by the path or name that the job calls them.
+    base: folder that relative paths start from; default: the file's own, or the working folder.
+    run: keywords such as callback, progress, time_limit that come on top.
+
+    Raises ObjectiveError for a job that makes no sense, and whatever its verb raises.
+
+    >>> import numpy as np
+    >>> image = np.random.default_rng(0).integers(0, 255, (32, 32, 3), np.uint8)
+    >>> job = {"verb": "invert", "engine": {"weights": "random:0"},
+    ...        "arguments": {"image": "picture", "layers": {"conv1_2": 1.0}, "max_evaluations": 3}}
+    >>> run_job(job, inputs={"picture": image}).size
+    (32, 32)
+    """
+    if not isinstance(job, Mapping):
+        base = Path(job).parent if base is None else base
+        job = read_job(job)
+    verb = job.get("verb")
+    if verb not in VERBS:
+        raise ObjectiveError(f"the job's verb must be one of {', '.join(VERBS)}, not {verb!r}")
+    unknown = set(job) - {"verb", "arguments", "engine", "output"}
+    if unknown:
+        raise ObjectiveError(
+            f"unknown entry {sorted(unknown)[0]!r} in the job; "
+            "it has verb, output, [engine] and [arguments]"
+        )
+    engine = _table(job, "engine")
+    wrong = set(engine) - set(EngineOptions.__annotations__)
+    if wrong:
+        raise ObjectiveError(
+            f"unknown engine setting {sorted(wrong)[0]!r}; "
+            f"known are {', '.join(EngineOptions.__annotations__)}"
+        )
+    arguments = decode_arguments(_table(job, "arguments"), Path(base or "."), inputs or {})
+    with Synthesizer(**engine) as synthesizer:
+        method = getattr(synthesizer, verb)
+        keywords = {**arguments, **run}
+        try:
+            bound = inspect.signature(method).bind(**keywords)
+            split_options(bound.arguments.get("options", {}), verb)
+        except TypeError as error:
+            raise ObjectiveError(f"the job does not fit {verb}: {error}") from error
+        result: Result = method(**keywords)
+    return result
+
+
+def _table(job: Mapping[str, Any], name: str) -> dict[str, Any]:
+    value = job.get(name, {})
+    if not isinstance(value, Mapping):
+        raise ObjectiveError(f"[{name}] must be a table, not {value!r}")
+    return dict(value)
+
+
+def decode_arguments(
+    arguments: Mapping[str, Any], base: Path, inputs: Mapping[str, ImageLike]
+) -> dict[str, Any]:
+    """Keyword arguments of a verb from plain data."""
+    find = find_image(base, inputs)
+
+    def as_image(value: Any) -> Any:
+        if isinstance(value, str):
+            return {"path": value}
+        if isinstance(value, list):
+            return [
+                [as_image(pair[0]), pair[1]] if isinstance(pair, list) and len(pair) == 2 else pair
+                for pair in value
+            ]
+        if isinstance(value, Mapping) and not {"path", "sha256"} & set(value):
+            return [[as_image(picture), weight] for picture, weight in value.items()]
+        return value
+
+    def prepare(key: str, value: Any) -> Any:
+        if key == "init" and value in INIT_CHOICES:
+            return value
+        if key in IMAGES:
+            return as_image(value)
+        if key == "objective" and isinstance(value, list):
+            return [prepare(key, term) for term in value]
+        if key == "objective" and isinstance(value, Mapping):
+            return {k: prepare(k, v) for k, v in value.items()}
+        return value
+
+    decoded = {key: decode(prepare(key, value), find) for key, value in arguments.items()}
+    if isinstance(decoded.get("size"), list):
+        decoded["size"] = tuple(decoded["size"])
+    return decoded
+
+
+def replay(
+    path: str | os.PathLike[str],
+    *,
+    inputs: Mapping[str, ImageLike] | None = None,
+    weights: str | os.PathLike[str] | None = None,
+    **run: Any,
+) -> Result:
+    """Makes a saved picture again from the record inside it: the same bits on the same machine.
+
+    path: a file that `Result.save` wrote.
+    inputs: images by the path or name in the record, for those that are elsewhere or were arrays.
+        The others are looked for where they were, then beside the file.
+    weights: a file of weights that is elsewhere now; its checksum must agree.
+    run: callback or progress.
+
+    `Result.save` to a new file with the same settings gives the same file. A run that was cut short
+    (time, Ctrl-C) is cut at the same evaluation again: then the pixels are the same. Raises
+    ImageError when the record or an input is missing or has changed, WeightsError when the weights
+    are other ones.
+    """
+    record = read_metadata(path)
+    if record is None or "verb" not in record:
+        raise ImageError(f"{os.fspath(path)} carries no record of a synthesis by fastsynth")
+    engine = record["engine"]
+    if "arguments" not in record or not isinstance(engine, Mapping):
+        raise ImageError(f"the record in {os.fspath(path)} is not complete")
+    levels = record.get("levels", [])
+    arguments = decode_arguments(record["arguments"], Path(path).parent, inputs or {})
+    if any(level["stopped"] in ENDING for level in levels):
+        if not sum(record["schedule"]):
+            raise ImageError(f"the run of {os.fspath(path)} was cancelled before it began")
+        if arguments.get("at") == "pixels":
+            raise ImageError(
+                f"{os.fspath(path)} is a mix that was cut short between its inversions; "
+                "it cannot be repeated"
+            )
+        arguments["max_evaluations"] = record["schedule"]
+    name = engine["weights"]["id"]
+    given = engine["weights_spec"] if name.startswith("file:") else name
+    options = {
+        "network": engine["network"],
+        "weights": given if weights is None else weights,
+        "pooling": engine["pooling"],
+        "backend": engine["backend"],
+        "device": engine["device"],
+        "threads": engine["threads"],
+    }
+    with Synthesizer(**options) as synthesizer:
+        recorded = {engine["network"]: engine["weights"], **engine.get("others", {})}
+        for network, wanted in recorded.items():
+            found = synthesizer.weights_of(network)
+            if found.sha256 != wanted["sha256"]:
+                raise WeightsError(
+                    f"the {wanted['id']} weights of {network} are not there: {found.id} has the "
+                    f"checksum {found.sha256[:12]}…, the record says {wanted['sha256'][:12]}…"
+                )
+        result: Result = getattr(synthesizer, record["verb"])(**arguments, **run)
+    return result

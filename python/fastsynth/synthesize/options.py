@@ -1,0 +1,85 @@
+"""Keywords that all verbs share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypedDict, cast
+
+if TYPE_CHECKING:
+    import os
+
+    from fastsynth import _core
+    from fastsynth.optimize import Optimizer
+    from fastsynth.render import Progress
+
+__all__ = ["EngineOptions", "Options", "RunOptions", "split_options"]
+
+
+class EngineOptions(TypedDict, total=False):
+    """Which network computes, and on what.
+
+    network: "vgg16" (default) or "vgg19"
+    weights: "auto" (default: the best that are present), "oxford", "torchvision", "random[:seed]",
+        or a file
+    download: fetch the weights when they are missing; default False
+    pooling: "max", "avg" or None (default: each verb's own choice)
+    backend: "auto" (default), "native" or "onnx"
+    device: "auto" (default), "cpu", "cuda" or the name of an ONNX Runtime provider
+    threads: number of CPU threads; default all cores that the process may use
+    """
+
+    network: str
+    weights: str | os.PathLike[str]
+    download: bool
+    pooling: str | None
+    backend: str
+    device: str
+    threads: int | None
+
+
+class RunOptions(TypedDict, total=False):
+    """How long to optimise, and how.
+
+    optimizer: "lbfgs" (default), "adam", "gd", or a value such as LBFGS(memory=10)
+    scales: number of coarse-to-fine levels; 1 = none; default by size
+    max_evaluations: total, or one number for each level (coarsest first)
+    time_limit: seconds; when they are over, the best picture so far is returned
+    plateau: a level stops when 10 evaluations gain less than this share of the loss;
+        default 0.01, 0 = never
+    seed: of everything random in the run; default 0
+    callback: called after evaluations with a Progress; return False to stop with the best picture
+        so far
+    progress: True shows a progress bar on the terminal; default False
+    cancel: a Cancel flag that another thread may set
+    """
+
+    optimizer: str | Optimizer
+    scales: int | None
+    max_evaluations: int | Sequence[int] | None
+    time_limit: float | None
+    plateau: float
+    seed: int
+    callback: Callable[[Progress], bool | None] | None
+    progress: bool
+    cancel: _core.Cancel | None
+
+
+class Options(RunOptions, EngineOptions, total=False):
+    """Everything that the one-call functions accept besides the keywords of their own."""
+
+
+def split_options(options: Options, verb: str) -> tuple[EngineOptions, RunOptions]:
+    """Separates engine and run keywords; raises TypeError for a keyword that is neither."""
+    engine: dict[str, Any] = {}
+    run: dict[str, Any] = {}
+    for key, value in options.items():
+        if key in EngineOptions.__annotations__:
+            engine[key] = value
+        elif key in RunOptions.__annotations__:
+            run[key] = value
+        else:
+            known = sorted({*EngineOptions.__annotations__, *RunOptions.__annotations__})
+            raise TypeError(
+                f"{verb}() got an unexpected keyword {key!r}; it also knows {', '.join(known)}"
+            )
+    return cast("EngineOptions", engine), cast("RunOptions", run)

@@ -1,0 +1,269 @@
+"""Synthesizer: a network with its weights, loaded once, for any number of pictures."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastsynth._errors import ObjectiveError, WeightsError
+from fastsynth.network import Network, load_weights, open_network
+from fastsynth.optimize import StopRules, make_optimizer
+from fastsynth.render import coarse_to_fine, schedule
+from fastsynth.synthesize.inversion import invert, mix
+from fastsynth.synthesize.minimization import minimize
+from fastsynth.synthesize.options import RunOptions
+from fastsynth.synthesize.record import describe_engine
+from fastsynth.synthesize.result import Result
+from fastsynth.synthesize.texture import synthesize_texture
+from fastsynth.synthesize.transfer import style_transfer
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from numpy.typing import NDArray
+    from typing_extensions import Self, Unpack
+
+    from fastsynth import _core
+    from fastsynth.image import Kind
+    from fastsynth.network import WeightSet
+    from fastsynth.objective import Sum, Term
+    from fastsynth.render import Level, LevelResult
+
+    Pixels = NDArray[np.float32]
+
+__all__ = ["Synthesizer"]
+
+MAX_THREADS = 4096
+PLATEAU_WINDOW = 10  # evaluations
+
+logger = logging.getLogger("fastsynth")
+
+
+class Synthesizer:
+    """A network with its weights, loaded once; its methods are the verbs. Threads may share it.
+
+    network: "vgg16" (default) or "vgg19".
+    weights: "auto" (default: the best that are present), "oxford", "torchvision", "random[:seed]",
+        or a file.
+    download: fetch the weights when they are missing; default False.
+    pooling: "max", "avg", or None (default): each verb's own choice.
+    backend: "auto" (default), "native" or "onnx".
+    device: "auto" (default), "cpu", "cuda" or the name of an ONNX Runtime provider.
+    threads: number of CPU threads; default all cores that the process may use.
+
+    Raises WeightsError, NetworkError or DeviceError when what was asked for cannot be had.
+
+    >>> with Synthesizer(weights="random:1") as synthesizer:
+    ...     synthesizer.weights.id
+    'random:1'
+    """
+
+    def __init__(
+        self,
+        network: str = "vgg16",
+        weights: str | os.PathLike[str] = "auto",
+        *,
+        download: bool = False,
+        pooling: str | None = None,
+        backend: str = "auto",
+        device: str = "auto",
+        threads: int | None = None,
+    ) -> None:
+        from fastsynth import _core
+
+        started = time.monotonic()
+        if pooling not in (None, "max", "avg"):
+            raise ObjectiveError(f'pooling must be "max", "avg" or None, not {pooling!r}')
+        whole = isinstance(threads, int) and not isinstance(threads, bool)
+        if threads is not None and not (whole and 1 <= threads <= MAX_THREADS):
+            raise ObjectiveError(f"threads must be from 1 to {MAX_THREADS}, not {threads!r}")
+        if not isinstance(weights, (str, os.PathLike)):
+            raise WeightsError(
+                f"weights is a {type(weights).__name__}; "
+                "expected a name such as 'oxford', or a path"
+            )
+        self.network = network
+        self.pooling = pooling
+        self.backend = backend
+        self.device = device
+        self.pool: _core.ThreadPool = _core.ThreadPool(threads or 0)
+        self.weights_spec = weights
+        self._download = download
+        self._lock = threading.Lock()
+        self._weights: dict[str, WeightSet] = {}
+        self._networks: dict[tuple[str, str], Network] = {}
+        self.weights = self.weights_of(network)
+        self.open_seconds = time.monotonic() - started
+
+    def weights_of(self, network: str) -> WeightSet:
+        """The weights of a network, loaded on first use."""
+        if network not in self._weights:
+            self._weights[network] = load_weights(
+                self.weights_spec, network, download=self._download
+            )
+        return self._weights[network]
+
+    def open(self, name: str | None = None, pooling: str = "max") -> Network:
+        """The network of a name (default: the synthesizer's own), opened on first use."""
+        name = name or self.network
+        pooling = self.pooling or pooling
+        with self._lock:
+            key = (name, pooling)
+            if key not in self._networks:
+                self._networks[key] = open_network(
+                    name,
+                    self.weights_of(name),
+                    pooling=pooling,
+                    backend=self.backend,
+                    device=self.device,
+                    pool=self.pool,
+                )
+            return self._networks[key]
+
+    def close(self) -> None:
+        """Releases the networks with their prepared weights; a later verb opens them anew."""
+        with self._lock:
+            for network in self._networks.values():
+                network.close()
+            self._networks.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return (
+            f"Synthesizer(network={self.network!r}, weights={self.weights.id!r}, "
+            f"threads={self.pool.threads})"
+        )
+
+    style_transfer = style_transfer
+    synthesize_texture = synthesize_texture
+    invert = invert
+    mix = mix
+    minimize = minimize
+
+    def synthesize(
+        self,
+        objective: Term | Sum,
+        size: tuple[int, int],
+        init: Callable[[int, int], Pixels],
+        *,
+        pooling: str,
+        kind: Kind,
+        job: dict[str, Any],
+        alpha: NDArray[np.float32] | None = None,
+        finish: Callable[[Pixels], Pixels] | None = None,
+        margin: int = 0,
+        **run: Unpack[RunOptions],
+    ) -> Result:
+        """Runs an objective coarse to fine; what all verbs end in.
+
+        size: (height, width) of the picture; init: gives the first picture for a height and width.
+        margin: pixels around the picture that are optimised and cut off, see Canvas.
+        finish: applied to the optimised pixels, such as the joining of colours.
+        """
+        from fastsynth import _core
+
+        started = time.monotonic()
+        unknown = [key for key in run if key not in RunOptions.__annotations__]
+        if unknown:
+            raise TypeError(f"unexpected keyword {unknown[0]!r}")
+        levels = schedule(*size, run.get("scales"), run.get("max_evaluations"))
+        optimizer = make_optimizer(run.get("optimizer", "lbfgs"))
+        rules = StopRules(plateau=plateau_rule(run.get("plateau", 0.01)))
+        time_limit = run.get("time_limit")
+        if time_limit is not None and not (isinstance(time_limit, (int, float)) and time_limit > 0):
+            raise ObjectiveError(
+                f"time_limit must be a positive number of seconds, not {time_limit!r}"
+            )
+        # The seed is not used here, but by the verb's `init`.
+        callback = run.get("callback")
+        if callback is not None and not callable(callback):
+            raise ObjectiveError(f"callback must be a function, not {callback!r}")
+        cancel = run.get("cancel")
+        if cancel is not None and not isinstance(cancel, _core.Cancel):
+            raise ObjectiveError(f"cancel must be a fastsynth.Cancel, not {cancel!r}")
+        bar = None
+        if run.get("progress"):
+            from fastsynth.synthesize.progress import with_bar
+
+            bar = callback = with_bar(callback)
+        try:
+            refined = coarse_to_fine(
+                objective,
+                levels,
+                init,
+                networks=lambda name: self.open(name, pooling),
+                pool=self.pool,
+                optimizer=optimizer,
+                rules=rules,
+                time_limit=time_limit,
+                callback=callback,
+                cancel=cancel,
+                margin=margin,
+            )
+        finally:
+            if bar is not None:
+                bar.close()
+        pixels = np.clip(refined.pixels, 0.0, 1.0)
+        if finish is not None:
+            pixels = np.clip(finish(pixels), 0.0, 1.0)
+        seconds = time.monotonic() - started
+        provenance = {
+            **job,
+            "engine": describe_engine(self, objective, pooling),
+            "levels": [
+                {
+                    "width": item.level.width,
+                    "height": item.level.height,
+                    "evaluations": item.run.evaluations,
+                    # Infinite where a run was cancelled before its first evaluation.
+                    "loss": item.run.loss if math.isfinite(item.run.loss) else None,
+                    "stopped": item.run.reason,
+                }
+                for item in refined.levels
+            ],
+            # A run that was cut short is repeated by these numbers.
+            "schedule": evaluations_done(levels, refined.levels),
+        }
+        return Result(
+            pixels=np.ascontiguousarray(pixels, np.float32),
+            alpha=alpha,
+            kind=kind,
+            levels=refined.levels,
+            stopped=refined.stopped,
+            seconds={
+                "open": self.open_seconds,
+                "levels": seconds,
+                "total": self.open_seconds + seconds,
+            },
+            provenance=provenance,
+        )
+
+
+def evaluations_done(levels: Sequence[Level], results: Sequence[LevelResult]) -> list[int]:
+    """Evaluations at each level of the schedule; 0 for levels that were left out or not reached."""
+    done = {result.index: result.run.evaluations for result in results}
+    return [done.get(index, 0) for index in range(len(levels))]
+
+
+def plateau_rule(drop: Any) -> tuple[int, float] | None:
+    """The stop rule for the keyword `plateau`."""
+    if not isinstance(drop, (int, float)) or not 0 <= drop < 1:
+        raise ObjectiveError(f"plateau must be a share from 0 (never) to below 1, not {drop!r}")
+    return (PLATEAU_WINDOW, float(drop)) if drop > 0 else None

@@ -1,0 +1,200 @@
+"""Style transfer: one picture in the manner of others (Gatys, Ecker, Bethge 2016; Eqs 6-12)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from fastsynth._errors import ObjectiveError
+from fastsynth.image import (
+    Picture,
+    fit_size,
+    keep_luminance,
+    load,
+    luminance,
+    match_mean_covariance,
+    resize,
+)
+from fastsynth.objective import (
+    CONTENT_LAYERS,
+    STYLE_LAYERS,
+    Content,
+    RangePenalty,
+    Style,
+    TotalVariation,
+)
+from fastsynth.objective.blend import WeightedPictures, weighted_pictures
+from fastsynth.synthesize.record import record
+from fastsynth.synthesize.verbs import image_init, noise_init, run_options, start
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from fastsynth._types import ImageLike, Size
+    from fastsynth.image import Kind
+    from fastsynth.objective import Sum, Term
+    from fastsynth.objective.content import Normalization
+    from fastsynth.synthesize.options import Options
+    from fastsynth.synthesize.result import Result
+    from fastsynth.synthesize.synthesizer import Synthesizer
+
+__all__ = ["style_transfer"]
+
+Layers = str | Sequence[str] | Mapping[str, float]
+
+# The dimensionless style loss is multiplied by this at strength 1 (chosen by eye over the test
+# pictures and sizes).
+STYLE_WEIGHT = 10.0
+RANGE_WEIGHT = 10.0  # of the penalty on values outside [0, 1], in all verbs
+# Random features lose the picture's layout sooner than trained ones, and need more style for the
+# same look.
+RANDOM_CONTENT_LAYERS = ("conv2_2",)
+RANDOM_STYLE_WEIGHT = 20.0
+MARGIN = 16  # px around the picture at every level; see Canvas
+
+
+def style_transfer(
+    self: Synthesizer,
+    content: ImageLike,
+    style: ImageLike | Sequence[tuple[ImageLike, float]],
+    *,
+    size: Size = None,
+    strength: float = 1.0,
+    content_layers: Layers | None = None,
+    style_layers: Layers = STYLE_LAYERS,
+    style_scale: float = 1.0,
+    init: Literal["content", "noise", "style"] | ImageLike = "content",
+    color: Literal["none", "luminance", "match"] = "none",
+    smoothness: float = 0.0,
+    normalization: Normalization = "relative",
+    balance: bool = False,
+    **options: Unpack[Options],
+) -> Result:
+    """Paints `content` in the manner of `style`.
+
+    content: the picture whose shapes are kept.
+    style: a picture, or pairs (picture, weight) whose Gram matrices are mixed.
+    size: longer side in pixels, (width, height), or None (default) for the content's own size.
+    strength: how much style; 1 (default) is balanced, 0 none. It means the same at every size.
+    content_layers: names, or mapping of name to weight; default conv4_2, with random weights
+        conv2_2.
+    style_layers: likewise; default conv1_1 … conv5_1.
+    style_scale: size of the style's features in the picture; 1 (default) scales the style image to
+        the picture's size.
+    init: first picture: "content" (default), "noise", "style", or any image.
+    color: "none" (default) takes the style's colours, "match" gives the style the content's colours
+        first, "luminance" paints brightness only and keeps the content's colours.
+    smoothness: weight of total variation; default 0.
+    normalization, balance: of the losses, see Content and Style.
+    options: see RunOptions; in the one-call form EngineOptions too.
+
+    Returns a Result of the content's kind; its alpha is carried over.
+    Raises ImageError, ObjectiveError, WeightsError, NetworkError, DeviceError, DivergenceError.
+
+    >>> import numpy as np
+    >>> from fastsynth import Synthesizer
+    >>> rng = np.random.default_rng(0)
+    >>> content, style = rng.integers(0, 255, (2, 48, 64, 3), np.uint8)
+    >>> with Synthesizer(weights="random:0") as synthesizer:
+    ...     result = synthesizer.style_transfer(content, style, size=32, max_evaluations=3)
+    >>> result.array.shape, result.array.dtype
+    ((24, 32, 3), dtype('uint8'))
+    """
+    arguments = dict(locals())
+    run = run_options(options, "style_transfer")
+    picture = load(content, name="content")
+    styles = weighted_pictures(style, "style")
+    height, width = fit_size(size, picture.pixels.shape[1:])
+    for value, name in ((strength, "strength"), (smoothness, "smoothness")):
+        if not isinstance(value, (int, float)) or not 0 <= value < np.inf:
+            raise ObjectiveError(f"{name} must be a number ≥ 0, not {value!r}")
+    if color not in ("none", "luminance", "match"):
+        raise ObjectiveError(f'color must be "none", "luminance" or "match", not {color!r}')
+
+    given_styles, target = styles, picture
+    if color == "match":
+        styles = WeightedPictures(
+            tuple(
+                (Picture.of(match_mean_covariance(p.pixels, picture.pixels)), w)
+                for p, w in styles.pairs
+            )
+        )
+    elif color == "luminance":
+        target = Picture.of(grey(picture.pixels))
+        styles = WeightedPictures(
+            tuple(
+                (Picture.of(match_brightness(p.pixels, picture.pixels)), w) for p, w in styles.pairs
+            )
+        )
+    random = self.weights.id.startswith("random")
+    if content_layers is None:
+        content_layers = RANDOM_CONTENT_LAYERS if random else CONTENT_LAYERS
+    objective: Term | Sum = Content(target, content_layers, normalization=normalization)
+    if strength > 0:
+        weight = strength * (RANDOM_STYLE_WEIGHT if random else STYLE_WEIGHT)
+        objective = objective + weight * Style(
+            styles, style_layers, normalization=normalization, scale=style_scale, balance=balance
+        )
+    objective = objective + RANGE_WEIGHT * RangePenalty()
+    if smoothness > 0:
+        objective = objective + smoothness * TotalVariation()
+
+    first, given = start(
+        init,
+        {
+            "content": image_init(target.pixels),
+            "noise": noise_init(target.pixels.mean((1, 2)), run.get("seed", 0)),
+            "style": image_init(styles.pairs[0][0].pixels),
+        },
+        "style_transfer",
+    )
+    job = record(
+        "style_transfer", arguments, content=picture, style=given_styles, init=given or init
+    )
+    alpha = None
+    if picture.alpha is not None:
+        alpha = np.clip(resize(picture.alpha[None], (height, width))[0], 0.0, 1.0)
+
+    # A grey picture painted with a coloured style is a coloured picture.
+    coloured = color == "none" and strength > 0 and not all(p.kind.grey for p, _ in styles.pairs)
+    kind = in_colour(picture.kind) if coloured else picture.kind
+
+    def finish(pixels: Any) -> Any:
+        return keep_luminance(pixels, resize(picture.pixels, (height, width)))
+
+    return self.synthesize(
+        objective,
+        (height, width),
+        first,
+        pooling="avg" if random else "max",
+        kind=kind,
+        job=job,
+        alpha=alpha,
+        margin=MARGIN,
+        finish=finish if color == "luminance" else None,
+        **run,
+    )
+
+
+def in_colour(kind: Kind) -> Kind:
+    """The same kind with colour channels."""
+    if not kind.grey:
+        return kind
+    return dataclasses.replace(kind, channels=kind.channels + 2, mode=None, flat=False)
+
+
+def grey(pixels: Any) -> Any:
+    """The luma in all three channels."""
+    return np.ascontiguousarray(np.broadcast_to(luminance(pixels), pixels.shape))
+
+
+def match_brightness(style: Any, content: Any) -> Any:
+    """The style's luma with the content's mean and deviation, as grey (Gatys et al. 2017)."""
+    y_style, y_content = luminance(style), luminance(content)
+    spread = float(y_style.std())
+    factor = float(y_content.std()) / spread if spread > 1e-6 else 1.0
+    matched = (y_style - y_style.mean()) * factor + y_content.mean()
+    return np.ascontiguousarray(np.broadcast_to(matched.clip(0, 1), style.shape), np.float32)
