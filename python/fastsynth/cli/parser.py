@@ -1,0 +1,285 @@
+"""What the command line understands."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from fastsynth.cli import commands
+
+__all__ = ["build_parser"]
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of `fastsynth`, one subcommand per verb."""
+    parser = argparse.ArgumentParser(
+        prog="fastsynth",
+        description="Make pictures from the representations of a network: "
+        "style transfer, textures, feature inversion.",
+        epilog="Start with:  fastsynth transfer photo.jpg painting.jpg -o out.png --size 512",
+    )
+    parser.set_defaults(verbose=False, quiet=False)
+    verbs = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    verb = _verb(verbs, "transfer", commands.transfer, "paint one picture in the manner of another")
+    verb.add_argument("content", metavar="CONTENT", help="the picture whose shapes are kept")
+    verb.add_argument(
+        "style",
+        metavar="STYLE",
+        nargs="+",
+        help="the picture whose manner is taken; several are mixed, each may have a weight: "
+        "a.jpg b.jpg=0.5",
+    )
+    verb.add_argument(
+        "--strength",
+        type=float,
+        default=1.0,
+        help="how much style; 1 is balanced (default: %(default)s)",
+    )
+    verb.add_argument(
+        "--style-scale",
+        type=float,
+        default=1.0,
+        help="size of the style's features (default: %(default)s)",
+    )
+    verb.add_argument(
+        "--color",
+        choices=("none", "luminance", "match"),
+        default="none",
+        help="keep the content's colours: match = recolour the style first, luminance = paint "
+        "brightness only (default: %(default)s)",
+    )
+    verb.add_argument(
+        "--init",
+        default="content",
+        help="first picture: content, noise, style, or a file (default: %(default)s)",
+    )
+    verb.add_argument(
+        "--content-layers", type=_layers, help="such as conv4_2 or conv3_1=1,conv4_2=0.5"
+    )
+    verb.add_argument("--style-layers", type=_layers, help="such as conv1_1,conv2_1,conv3_1")
+    verb.add_argument(
+        "--smoothness",
+        type=float,
+        default=0.0,
+        help="weight of total variation (default: %(default)s)",
+    )
+    _run_options(verb)
+
+    verb = _verb(verbs, "texture", commands.texture, "make more of a texture, at any size")
+    verb.add_argument(
+        "exemplar",
+        metavar="EXEMPLAR",
+        nargs="+",
+        help="a picture of the texture; several are mixed: a.png b.png=0.5",
+    )
+    verb.add_argument(
+        "--scale", type=float, default=1.0, help="size of the features (default: %(default)s)"
+    )
+    verb.add_argument(
+        "--init", default="noise", help="first picture: noise or a file (default: %(default)s)"
+    )
+    verb.add_argument("--layers", type=_layers, help="such as conv1_1,conv2_1,conv3_1")
+    verb.add_argument(
+        "--smoothness",
+        type=float,
+        default=0.0,
+        help="weight of total variation (default: %(default)s)",
+    )
+    _run_options(verb)
+
+    verb = _verb(verbs, "invert", commands.invert, "make a picture from the features of another")
+    verb.add_argument("picture", metavar="IMAGE", help="the picture whose features are inverted")
+    verb.add_argument("--layers", type=_layers, help="such as conv3_1 (default: conv4_2)")
+    verb.add_argument(
+        "--init", default="noise", help="first picture: noise or a file (default: %(default)s)"
+    )
+    verb.add_argument(
+        "--smoothness",
+        type=float,
+        default=0.05,
+        help="weight of total variation (default: %(default)s)",
+    )
+    _run_options(verb)
+
+    verb = _verb(verbs, "mix", commands.mix, "mix pictures through their features")
+    verb.add_argument(
+        "pictures", metavar="IMAGE[=WEIGHT]", nargs="+", help="such as a.jpg=0.7 b.jpg=0.3"
+    )
+    verb.add_argument("--layers", type=_layers, help="such as conv3_1 (default: conv4_2)")
+    verb.add_argument(
+        "--at",
+        choices=("features", "pixels"),
+        default="features",
+        help="add the features and invert the sum, or invert each and add the pictures "
+        "(default: %(default)s)",
+    )
+    verb.add_argument(
+        "--networks",
+        type=lambda text: text.split(","),
+        help="one network, or one for each picture: vgg16,vgg19",
+    )
+    verb.add_argument(
+        "--init", default="noise", help="first picture: noise or a file (default: %(default)s)"
+    )
+    verb.add_argument(
+        "--smoothness",
+        type=float,
+        default=0.05,
+        help="weight of total variation (default: %(default)s)",
+    )
+    _run_options(verb)
+
+    verb = _verb(verbs, "run", commands.run, "run a job described in a TOML file")
+    verb.add_argument(
+        "job", metavar="JOB.toml", help="the job: verb, output, [engine] and [arguments]"
+    )
+    verb.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="the picture to write (default: the job's own output)",
+    )
+    _showing(verb)
+
+    _add_replay(verbs)
+
+    verb = _verb(
+        verbs, "weights", commands.weights, "list, fetch or find the weights of the networks"
+    )
+    verb.add_argument("action", choices=("list", "get", "path"), nargs="?", default="list")
+    verb.add_argument("name", nargs="?", help="oxford or torchvision")
+    verb.add_argument("--network", default="vgg16", help="vgg16 or vgg19 (default: %(default)s)")
+
+    _verb(verbs, "info", commands.info, "show versions, processors and providers, for reports")
+    return parser
+
+
+def _add_replay(verbs: Any) -> None:
+    verb = _verb(
+        verbs,
+        "replay",
+        commands.replay,
+        "make a saved picture again, bit for bit, from the record inside it",
+    )
+    verb.add_argument("picture", metavar="PICTURE", help="a picture that fastsynth saved")
+    verb.add_argument("-o", "--output", metavar="FILE", required=True, help="the picture to write")
+    verb.add_argument(
+        "--input",
+        action="append",
+        default=[],
+        metavar="OLD=NEW",
+        help="an input that is elsewhere now: old path=new path",
+    )
+    verb.add_argument("--weights", metavar="FILE", help="a file of weights that is elsewhere now")
+    _showing(verb)
+
+
+def _verb(verbs: Any, name: str, command: Any, text: str) -> argparse.ArgumentParser:
+    verb: argparse.ArgumentParser = verbs.add_parser(
+        name, help=text, description=text[0].upper() + text[1:] + "."
+    )
+    verb.set_defaults(command=command)
+    verb.add_argument(
+        "-v", "--verbose", action="store_true", help="say more, and show errors in full"
+    )
+    verb.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
+    return verb
+
+
+def _showing(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--preview", metavar="FILE", help="write the picture so far to this file every few seconds"
+    )
+    verb.add_argument(
+        "--quality", type=int, help="of JPEG and WebP, 1-100 (default: 95, for replay as it was)"
+    )
+    verb.add_argument(
+        "--bit-depth", type=int, choices=(8, 16), help="of PNG and TIFF (default: as the input)"
+    )
+
+
+def _run_options(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        required=True,
+        help="the picture to write: .png .jpg .tif .webp",
+    )
+    verb.add_argument(
+        "--size", help="longer side in pixels, or WIDTHxHEIGHT (default: as the input)"
+    )
+    verb.add_argument(
+        "--seed", type=int, default=0, help="of everything random (default: %(default)s)"
+    )
+    _showing(verb)
+    run = verb.add_argument_group("how long, and how")
+    run.add_argument(
+        "--optimizer", choices=("lbfgs", "adam", "gd"), default="lbfgs", help="default: %(default)s"
+    )
+    run.add_argument(
+        "--scales", type=int, help="coarse-to-fine levels; 1 = none (default: by size)"
+    )
+    run.add_argument(
+        "--max-evaluations", type=_evaluations, help="total, or one per level: 100,100,60,60"
+    )
+    run.add_argument(
+        "--time-limit",
+        type=float,
+        metavar="SECONDS",
+        help="stop with the best picture so far after this time",
+    )
+    run.add_argument(
+        "--plateau",
+        type=float,
+        default=0.01,
+        help="a level stops when 10 evaluations gain less than this share (default: %(default)s)",
+    )
+    engine = verb.add_argument_group("what computes")
+    engine.add_argument("--network", default="vgg16", help="vgg16 or vgg19 (default: %(default)s)")
+    engine.add_argument(
+        "--weights",
+        default="auto",
+        help="auto, oxford, torchvision, random[:seed], or a file (default: %(default)s)",
+    )
+    engine.add_argument(
+        "--download", action="store_true", help="fetch the weights when they are missing"
+    )
+    engine.add_argument("--pooling", choices=("max", "avg"), help="default: max; avg for textures")
+    engine.add_argument(
+        "--backend", choices=("auto", "native", "onnx"), default="auto", help="default: %(default)s"
+    )
+    engine.add_argument(
+        "--device",
+        default="auto",
+        help="auto, cpu, cuda, or an ONNX Runtime provider (default: %(default)s)",
+    )
+    engine.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
+
+
+def _layers(text: str) -> dict[str, float]:
+    """
+    >>> _layers("conv1_1,conv2_1=0.5")
+    {'conv1_1': 1.0, 'conv2_1': 0.5}
+    """
+    layers = {}
+    for item in text.split(","):
+        name, _, weight = item.partition("=")
+        if not name.strip():
+            raise argparse.ArgumentTypeError(f"a layer is missing in {text!r}")
+        try:
+            layers[name.strip()] = float(weight) if weight else 1.0
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"the weight in {item!r} is not a number") from None
+    return layers
+
+
+def _evaluations(text: str) -> int | list[int]:
+    try:
+        numbers = [int(item) for item in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a whole number, nor several with commas"
+        ) from None
+    return numbers[0] if len(numbers) == 1 else numbers
