@@ -20,7 +20,7 @@ STAGES = [
     "cli",
 ]
 # What every stage may import.
-SHARED = {"_errors", "_types", "_core", "__version__"}
+SHARED = {"_closing", "_errors", "_types", "_core", "__version__"}
 
 
 def stage_imports(path: Path, stage: str) -> set[str]:

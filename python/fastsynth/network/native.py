@@ -14,22 +14,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastsynth import _core
+from fastsynth._closing import Closing
 from fastsynth._errors import NetworkError, WeightsError
 from fastsynth.network.architecture import ARCHITECTURES, Architecture
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
-    from types import TracebackType
 
     from numpy.typing import NDArray
-    from typing_extensions import Self
 
     FloatArray = NDArray[np.float32]
 
 __all__ = ["BoundNativeNetwork", "NativeNetwork"]
 
 
-class NativeNetwork:
+class NativeNetwork(Closing):
     """A network with its weights, run by the native kernels. Threads may share it.
 
     `network` is "vgg16", "vgg19", or a table of any chain of 3×3 convolutions. `weights` holds
@@ -158,17 +157,6 @@ class NativeNetwork:
         for network in bound:
             network.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def _check(self, height: int, width: int, taps: Iterable[str]) -> list[str]:
         wanted = set(taps)
         name, names = self.architecture.name, self.architecture.names
@@ -191,7 +179,7 @@ class NativeNetwork:
         return ordered
 
 
-class BoundNativeNetwork:
+class BoundNativeNetwork(Closing):
     """A NativeNetwork with the buffers for one image size and one set of taps.
 
     `core` is the engine's network. One thread at a time may use it.
@@ -234,17 +222,6 @@ class BoundNativeNetwork:
     def close(self) -> None:
         """Releases the buffers; a second call does nothing."""
         self._core = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _layers(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastsynth._closing import Closing
 from fastsynth._errors import NetworkError, WeightsError
 from fastsynth.network.architecture import ARCHITECTURES
 from fastsynth.network.graph import (
@@ -27,10 +28,8 @@ from fastsynth.network.session import (
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
-    from types import TracebackType
 
     from numpy.typing import NDArray
-    from typing_extensions import Self
 
     from fastsynth import _core
     from fastsynth.network.architecture import Architecture
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["BoundOnnxNetwork", "OnnxNetwork"]
 
 
-class OnnxNetwork:
+class OnnxNetwork(Closing):
     """A network with its weights, run by ONNX Runtime. Threads may share it.
 
     network: "vgg16" or "vgg19".
@@ -143,17 +142,6 @@ class OnnxNetwork:
         for network in bound:
             network.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def _check(self, height: int, width: int, taps: Iterable[str]) -> tuple[str, ...]:
         if self._closed:
             raise NetworkError("the network is closed; open it again")
@@ -181,7 +169,7 @@ class OnnxNetwork:
         return ordered
 
 
-class BoundOnnxNetwork:
+class BoundOnnxNetwork(Closing):
     """An OnnxNetwork with sessions and buffers for one image size and one set of taps.
 
     `core` is the engine's network. One thread at a time may use it.
@@ -266,17 +254,6 @@ class BoundOnnxNetwork:
             self._core = None
             self._passes.close()
             release_memory()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class _Passes:

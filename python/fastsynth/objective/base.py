@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -72,11 +73,12 @@ class Part:
     balanced: bool = False  # its weight is set per level so that all balanced parts pull equally
 
 
-class _Composable:
+class _Composable(ABC):
     """`+` and `*` for terms and sums."""
 
+    @abstractmethod
     def terms(self) -> tuple[Term, ...]:
-        raise NotImplementedError  # pragma: no cover - both subclasses define it
+        """The summands."""
 
     def __add__(self, other: object) -> Sum:
         if not isinstance(other, _Composable):
@@ -118,9 +120,9 @@ class Term(_Composable):
         """Features of images that this term needs for its target at this level."""
         return ()
 
+    @abstractmethod
     def parts(self, canvas: Canvas, sources: Sources) -> Iterator[Part]:
         """The engine's summands at this level; `sources` has the features that `requests` named."""
-        raise NotImplementedError
 
     def __repr__(self) -> str:
         shown = []

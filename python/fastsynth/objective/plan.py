@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fastsynth._closing import Closing
 from fastsynth._errors import NetworkError, ObjectiveError
 from fastsynth.image import resize
 from fastsynth.objective.base import Canvas, Part, Request, Source, Sum, Term
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from numpy.typing import NDArray
-    from typing_extensions import Self
 
     from fastsynth import _core
     from fastsynth.image import Picture
@@ -66,7 +64,7 @@ class Sources:
 
 
 @dataclass(eq=False)
-class Plan:
+class Plan(Closing):
     """An objective bound to networks and to one canvas.
 
     It holds the buffers: close it when its level is done.
@@ -99,17 +97,6 @@ class Plan:
         """Releases the networks' buffers."""
         for network in self.bound:
             network.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def plan(objective: Term | Sum, canvas: Canvas, networks: Networks, pool: _core.ThreadPool) -> Plan:

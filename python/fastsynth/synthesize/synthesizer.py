@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastsynth._closing import Closing
 from fastsynth._errors import ObjectiveError, WeightsError
 from fastsynth.network import Network, load_weights, open_network
 from fastsynth.optimize import StopRules, make_optimizer
@@ -25,10 +26,8 @@ from fastsynth.synthesize.texture import synthesize_texture
 from fastsynth.synthesize.transfer import style_transfer
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from numpy.typing import NDArray
-    from typing_extensions import Self, Unpack
+    from typing_extensions import Unpack
 
     from fastsynth import _core
     from fastsynth.image import Kind
@@ -46,7 +45,7 @@ PLATEAU_WINDOW = 10  # evaluations
 logger = logging.getLogger("fastsynth")
 
 
-class Synthesizer:
+class Synthesizer(Closing):
     """A network with its weights, loaded once; its methods are the verbs. Threads may share it.
 
     network: "vgg16" (default) or "vgg19".
@@ -133,17 +132,6 @@ class Synthesizer:
             for network in self._networks.values():
                 network.close()
             self._networks.clear()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return (

@@ -149,8 +149,8 @@ def smooth(architecture: Architecture, seed: int) -> Arrays:
     finer cosines by ¾ weaker for each step of frequency, so that gradients are strokes rather than
     grain. Half of the mean over the inputs is taken from the flat cosine: after a ReLU everything
     is positive, and that mean would otherwise dominate deep layers. The first layer sees all
-    frequencies alike. Chosen by eye over the test pictures, at equal settings, among this module's
-    recipes and their mixtures.
+    frequencies alike. Chosen by eye on two pairs of pictures, among this module's recipes and
+    mixtures of them.
     """
     cosines = (np.array([1.0, 1, 1]), np.array([1.0, 0, -1]), np.array([1.0, -2, 1]))
     arrays: Arrays = {}
