@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fastsynth.image.array import ImageArray
 from fastsynth.image.color import (
     join_luminance,
     keep_luminance,
@@ -23,6 +24,7 @@ from fastsynth.image.save import check_writable, save
 __all__ = [
     "DEFAULT_KIND",
     "MAX_PIXELS",
+    "ImageArray",
     "Kind",
     "Picture",
     "check_writable",
