@@ -18,12 +18,14 @@ from fastsynth.image.io import load
 from fastsynth.image.metadata import read_metadata
 from fastsynth.image.output import to_array, to_output, to_pil
 from fastsynth.image.picture import DEFAULT_KIND, MAX_PIXELS, Kind, Picture
+from fastsynth.image.regularity import REGULAR, regularity
 from fastsynth.image.resample import fit_size, resize
 from fastsynth.image.save import check_writable, save
 
 __all__ = [
     "DEFAULT_KIND",
     "MAX_PIXELS",
+    "REGULAR",
     "ImageArray",
     "Kind",
     "Picture",
@@ -38,6 +40,7 @@ __all__ = [
     "match_histogram",
     "match_mean_covariance",
     "read_metadata",
+    "regularity",
     "resize",
     "save",
     "split_luminance",
