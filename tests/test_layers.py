@@ -17,6 +17,7 @@ STAGES = [
     "optimize",
     "render",
     "synthesize",
+    "score",
     "cli",
 ]
 # What every stage may import.

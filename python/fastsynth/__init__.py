@@ -28,6 +28,7 @@ from fastsynth._errors import (
 )
 
 if TYPE_CHECKING:
+    from fastsynth import score
     from fastsynth._core import Cancel
     from fastsynth.objective import (
         AlphaNorm,
@@ -53,7 +54,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# Where each public name lives: loaded on first use, so that `import fastsynth` stays quick.
+# Where each public name lives (a stage of the same name is public itself): loaded on first use, so
+# that `import fastsynth` stays quick.
 _HOMES = {
     "Cancel": "_core",
     "AlphaNorm": "objective",
@@ -73,6 +75,7 @@ _HOMES = {
     "mix": "synthesize",
     "replay": "synthesize",
     "run_job": "synthesize",
+    "score": "score",
     "style_transfer": "synthesize",
     "synthesize_texture": "synthesize",
 }
@@ -104,6 +107,7 @@ __all__ = [
     "mix",
     "replay",
     "run_job",
+    "score",
     "style_transfer",
     "synthesize_texture",
 ]
@@ -113,7 +117,8 @@ def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f".{home}", __name__), name)
+    home_module = importlib.import_module(f".{home}", __name__)
+    value = home_module if home == name else getattr(home_module, name)
     globals()[name] = value
     return value
 

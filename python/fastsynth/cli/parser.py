@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from fastsynth.cli import commands
+from fastsynth.cli import commands, score
 
 __all__ = ["build_parser"]
 
@@ -151,6 +151,7 @@ def build_parser() -> argparse.ArgumentParser:
     verb.add_argument("name", nargs="?", help="oxford or torchvision")
     verb.add_argument("--network", default="vgg16", help="vgg16 or vgg19 (default: %(default)s)")
 
+    score.add(verbs, _verb)
     _verb(verbs, "info", commands.info, "show versions, processors and providers, for reports")
     return parser
 
