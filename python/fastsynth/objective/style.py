@@ -91,17 +91,23 @@ class Style(Term):
 
     def _request(self, picture: Picture, canvas: Canvas) -> Request:
         _, height, width = picture.pixels.shape
+        margin = 0
         if self.sizing == "native":
             factor = canvas.shrink * self.scale
         else:
             longest = max(canvas.height, canvas.width) - 2 * canvas.margin
             factor = longest / max(height, width) * self.scale
+            # Seen through the same margin as the canvas. At small sizes the zeros that networks
+            # pad with would otherwise weaken the target's deep features alone, and the relative
+            # distance, and so the strength of the style, would grow without bound.
+            margin = canvas.margin
         return Request(
             picture,
-            max(SMALLEST, round(height * factor)),
-            max(SMALLEST, round(width * factor)),
+            max(SMALLEST, round(height * factor)) + 2 * margin,
+            max(SMALLEST, round(width * factor)) + 2 * margin,
             tuple(self.layers),
             self.network,
+            margin,
         )
 
     def requests(self, canvas: Canvas) -> Iterable[Request]:
