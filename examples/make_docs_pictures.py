@@ -42,11 +42,19 @@ def main() -> None:
         painted = synthesizer.style_transfer(cat, swirls, size=512)
         wall = synthesizer.synthesize_texture(bricks, size=(384, 256))
         strokes = synthesizer.synthesize_texture(swirls, size=(384, 256))
+        dreams = [
+            synthesizer.dream(cat, size=512),
+            synthesizer.dream(cat, guide=swirls, size=512),
+            synthesizer.visualize("conv3_3", 3, size=320),
+        ]
     row([Image.open(cat), Image.open(swirls), painted.image], 280).save(
         TARGET / "transfer.jpg", quality=90
     )
     row([Image.open(bricks), wall.image, Image.open(swirls), strokes.image], 200).save(
         TARGET / "texture.jpg", quality=90
+    )
+    row([Image.open(cat), *(result.image for result in dreams)], 280).save(
+        TARGET / "dream.jpg", quality=90
     )
 
 

@@ -22,5 +22,6 @@ void register_network(py::module_& module);
 void register_native(py::module_& module);
 void register_objective(py::module_& module);
 void register_optimize(py::module_& module);
+void register_dream(py::module_& module);
 
 }  // namespace fastsynth

@@ -9,4 +9,5 @@ PYBIND11_MODULE(_core, module) {
     fastsynth::register_native(module);
     fastsynth::register_objective(module);
     fastsynth::register_optimize(module);
+    fastsynth::register_dream(module);
 }

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from fastsynth import score
     from fastsynth._core import Cancel
     from fastsynth.objective import (
+        Activation,
         AlphaNorm,
         Content,
         FunctionTerm,
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
     from fastsynth.synthesize import (
         Result,
         Synthesizer,
+        dream,
+        dream_zoom,
         invert,
         minimize,
         mix,
@@ -50,6 +53,7 @@ if TYPE_CHECKING:
         run_job,
         style_transfer,
         synthesize_texture,
+        visualize,
     )
 
 __version__ = "0.1.0"
@@ -58,6 +62,7 @@ __version__ = "0.1.0"
 # that `import fastsynth` stays quick.
 _HOMES = {
     "Cancel": "_core",
+    "Activation": "objective",
     "AlphaNorm": "objective",
     "Content": "objective",
     "FunctionTerm": "objective",
@@ -70,6 +75,8 @@ _HOMES = {
     "Progress": "render",
     "Result": "synthesize",
     "Synthesizer": "synthesize",
+    "dream": "synthesize",
+    "dream_zoom": "synthesize",
     "invert": "synthesize",
     "minimize": "synthesize",
     "mix": "synthesize",
@@ -78,10 +85,12 @@ _HOMES = {
     "score": "score",
     "style_transfer": "synthesize",
     "synthesize_texture": "synthesize",
+    "visualize": "synthesize",
 }
 
 __all__ = [
     "LBFGS",
+    "Activation",
     "Adam",
     "AlphaNorm",
     "Cancel",
@@ -102,6 +111,8 @@ __all__ = [
     "Synthesizer",
     "TotalVariation",
     "WeightsError",
+    "dream",
+    "dream_zoom",
     "invert",
     "minimize",
     "mix",
@@ -110,6 +121,7 @@ __all__ = [
     "score",
     "style_transfer",
     "synthesize_texture",
+    "visualize",
 ]
 
 

@@ -261,3 +261,44 @@ def line_search(
     noise: float = 0.0,
     max_evaluations: int = 20,
 ) -> dict[str, Any]: ...
+
+# ---- dream ----
+
+class ActivationTerm(LayerTerm):
+    def __init__(
+        self,
+        measure: str = "energy",
+        channels: Sequence[tuple[int, float]] = ...,
+        neuron: tuple[float, float] | None = None,
+    ) -> None: ...
+
+class GuidedTerm(LayerTerm):
+    def __init__(self, guide: NDArray[np.float32], match: str = "dot") -> None: ...
+
+class JitteredObjective(Objective):
+    def __init__(
+        self,
+        objective: Objective,
+        height: int,
+        width: int,
+        jitter: int,
+        seed: int,
+        pool: ThreadPool,
+    ) -> None: ...
+
+class Ascent(Optimizer):
+    def __init__(
+        self,
+        step: float,
+        normalize: bool,
+        levels: int,
+        height: int,
+        width: int,
+        low: float,
+        high: float,
+    ) -> None: ...
+
+def jitter_shift(seed: int, count: int, jitter: int) -> tuple[int, int]: ...
+def normalize_bands(
+    planes: NDArray[np.float32], levels: int, pool: ThreadPool
+) -> NDArray[np.float32]: ...

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from fastsynth.cli import commands, score
+from fastsynth.cli import commands, dream, score
 
 __all__ = ["build_parser"]
 
@@ -130,6 +130,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     _run_options(verb)
 
+    dream.add(verbs)
+
     verb = _verb(verbs, "run", commands.run, "run a job described in a TOML file")
     verb.add_argument(
         "job", metavar="JOB.toml", help="the job: verb, output, [engine] and [arguments]"
@@ -200,7 +202,7 @@ def _showing(verb: argparse.ArgumentParser) -> None:
     )
 
 
-def _run_options(verb: argparse.ArgumentParser) -> None:
+def _output_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "-o",
         "--output",
@@ -215,6 +217,10 @@ def _run_options(verb: argparse.ArgumentParser) -> None:
         "--seed", type=int, default=0, help="of everything random (default: %(default)s)"
     )
     _showing(verb)
+
+
+def _run_options(verb: argparse.ArgumentParser) -> None:
+    _output_options(verb)
     run = verb.add_argument_group("how long, and how")
     run.add_argument(
         "--optimizer", choices=("lbfgs", "adam", "gd"), default="lbfgs", help="default: %(default)s"
@@ -237,6 +243,10 @@ def _run_options(verb: argparse.ArgumentParser) -> None:
         default=0.01,
         help="a level stops when 10 evaluations gain less than this share (default: %(default)s)",
     )
+    _engine_options(verb)
+
+
+def _engine_options(verb: argparse.ArgumentParser) -> None:
     engine = verb.add_argument_group("what computes")
     engine.add_argument("--network", default="vgg16", help="vgg16 or vgg19 (default: %(default)s)")
     engine.add_argument(

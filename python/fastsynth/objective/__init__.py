@@ -1,5 +1,6 @@
 """Objectives: terms that compose with + and *, and the plan that binds them to the engine."""
 
+from fastsynth.objective.activation import Activation
 from fastsynth.objective.base import Canvas, Part, Request, Sum, Term
 from fastsynth.objective.content import CONTENT_LAYERS, Content
 from fastsynth.objective.function import FunctionTerm
@@ -10,6 +11,7 @@ from fastsynth.objective.style import STYLE_LAYERS, Style
 __all__ = [
     "CONTENT_LAYERS",
     "STYLE_LAYERS",
+    "Activation",
     "AlphaNorm",
     "Canvas",
     "Content",

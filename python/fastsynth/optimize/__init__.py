@@ -1,5 +1,6 @@
 """Optimisers and the update loop: Eq. 10, Adam, L-BFGS, and when to stop."""
 
+from fastsynth.optimize.ascent import Ascent
 from fastsynth.optimize.loop import Cancel, History, Progress, RunResult, StopRules, run
 from fastsynth.optimize.optimizers import (
     LBFGS,
@@ -12,6 +13,7 @@ from fastsynth.optimize.optimizers import (
 __all__ = [
     "LBFGS",
     "Adam",
+    "Ascent",
     "Cancel",
     "GradientDescent",
     "History",

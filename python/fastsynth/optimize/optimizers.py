@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from fastsynth import _core
 from fastsynth._errors import ObjectiveError
+from fastsynth.optimize.ascent import Ascent
 
 __all__ = ["LBFGS", "Adam", "GradientDescent", "Optimizer", "make_optimizer"]
 
@@ -156,7 +157,7 @@ class LBFGS:
         )
 
 
-Optimizer: TypeAlias = GradientDescent | Adam | LBFGS
+Optimizer: TypeAlias = GradientDescent | Adam | LBFGS | Ascent
 
 
 def make_optimizer(value: str | Optimizer) -> Optimizer:
@@ -178,7 +179,7 @@ def make_optimizer(value: str | Optimizer) -> Optimizer:
     >>> make_optimizer("adam")
     Adam(learning_rate=0.02, betas=(0.9, 0.99), epsilon=1e-08, average=0.0)
     """
-    if isinstance(value, (GradientDescent, Adam, LBFGS)):
+    if isinstance(value, (GradientDescent, Adam, LBFGS, Ascent)):
         try:
             value.build()  # checks the settings
         except (TypeError, ValueError) as error:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from fastsynth.optimize import Optimizer
     from fastsynth.optimize import Progress as StepProgress
 
+    Engage = Callable[[_core.Objective, Canvas, int], tuple[_core.Objective, Optimizer]]
+
 __all__ = ["LevelResult", "Progress", "Refined", "coarse_to_fine"]
 
 # Reasons for which a run, or a level of it, ends before its time.
@@ -103,15 +105,22 @@ def coarse_to_fine(
     callback: Callable[[Progress], bool | None] | None = None,
     cancel: _core.Cancel | None = None,
     margin: int = 0,
+    carry: Callable[[NDArray[np.float32], Level], NDArray[np.float32]] | None = None,
+    engage: Engage | None = None,
 ) -> Refined:
     """Optimises at each level in turn; the result always has the last level's size.
 
     init: gives the first picture (3, H, W) for the coarsest level's height and width.
     margin: pixels on each side that are optimised at every level and cut off after it.
     rules: stop rules of every level; its evaluations are taken from the level.
+    carry: gives a level's first picture from the one before it, and the last picture from where a
+        run ended; default: bicubic resizing.
+    engage: gives the objective and optimiser of a level from its plan's objective; default: this
+        objective with `optimizer`.
     When a callback returns False, Ctrl-C is pressed or the time is over, the best picture so far is
     returned.
     """
+    carry = carry or resized
     started = time.monotonic()
     final = levels[-1]
     reporter = None if callback is None else _Reporter(callback, levels, started, margin)
@@ -134,13 +143,18 @@ def coarse_to_fine(
         shrink = max(level.height, level.width) / max(final.height, final.width)
         canvas = Canvas(level.height + 2 * margin, level.width + 2 * margin, shrink, margin)
         try:
-            first = with_margin(resize(pixels, (level.height, level.width), "bicubic"), margin)
+            first = with_margin(carry(pixels, level), margin)
             with plan(objective, canvas, networks, pool) as bound:
                 bound.balance(first)
+                engine, mover = (
+                    engage(bound.objective, canvas, index)
+                    if engage
+                    else (bound.objective, optimizer)
+                )
                 result = run(
-                    bound.objective,
+                    engine,
                     first,
-                    optimizer,
+                    mover,
                     replace(rules, max_evaluations=level.evaluations, time_limit=left),
                     callback=None if reporter is None else reporter.at(index),
                     cancel=cancel,
@@ -166,7 +180,7 @@ def coarse_to_fine(
             reporter.finish(index, result.evaluations)
         if stopped in ("cancelled", "interrupted"):
             break
-    pixels = resize(pixels, (final.height, final.width), "bicubic")
+    pixels = carry(pixels, final)
     return Refined(pixels, tuple(results), stopped)
 
 
@@ -230,6 +244,11 @@ class _Reporter:
                 return False
 
         return notify
+
+
+def resized(pixels: NDArray[np.float32], level: Level) -> NDArray[np.float32]:
+    """The picture at a level's size."""
+    return resize(pixels, (level.height, level.width), "bicubic")
 
 
 def without_margin(pixels: NDArray[np.float32], margin: int) -> NDArray[np.float32]:

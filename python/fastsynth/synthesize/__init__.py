@@ -1,13 +1,26 @@
 """The public verbs, wired from the stages."""
 
-from fastsynth.synthesize.functions import invert, minimize, mix, style_transfer, synthesize_texture
+from fastsynth.synthesize.functions import (
+    dream,
+    dream_zoom,
+    invert,
+    minimize,
+    mix,
+    style_transfer,
+    synthesize_texture,
+    visualize,
+)
 from fastsynth.synthesize.jobs import read_job, replay, run_job
 from fastsynth.synthesize.result import Result
 from fastsynth.synthesize.synthesizer import Synthesizer
+from fastsynth.synthesize.zoom import Frames
 
 __all__ = [
+    "Frames",
     "Result",
     "Synthesizer",
+    "dream",
+    "dream_zoom",
     "invert",
     "minimize",
     "mix",
@@ -16,4 +29,5 @@ __all__ = [
     "run_job",
     "style_transfer",
     "synthesize_texture",
+    "visualize",
 ]

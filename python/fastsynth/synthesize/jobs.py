@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 __all__ = ["VERBS", "read_job", "replay", "run_job"]
 
-VERBS = ("style_transfer", "synthesize_texture", "invert", "mix", "minimize")
+VERBS = ("style_transfer", "synthesize_texture", "invert", "mix", "minimize", "dream", "visualize")
 # Arguments that are images, or lists of [image, weight]: there a string is a path, and for "init"
 # it may also be the name of a choice.
-IMAGES = ("content", "style", "exemplar", "image", "images", "init")
+IMAGES = ("content", "style", "exemplar", "image", "images", "init", "guide")
 INIT_CHOICES = ("content", "noise", "style")
 
 

@@ -16,7 +16,8 @@ from fastsynth._closing import Closing
 from fastsynth._errors import ObjectiveError, WeightsError
 from fastsynth.network import Network, load_weights, open_network
 from fastsynth.optimize import StopRules, make_optimizer
-from fastsynth.render import coarse_to_fine, schedule
+from fastsynth.render import Refined, coarse_to_fine, schedule
+from fastsynth.synthesize.dreaming import dream
 from fastsynth.synthesize.inversion import invert, mix
 from fastsynth.synthesize.minimization import minimize
 from fastsynth.synthesize.options import RunOptions
@@ -24,6 +25,8 @@ from fastsynth.synthesize.record import describe_engine
 from fastsynth.synthesize.result import Result
 from fastsynth.synthesize.texture import synthesize_texture
 from fastsynth.synthesize.transfer import style_transfer
+from fastsynth.synthesize.visualization import visualize
+from fastsynth.synthesize.zoom import dream_zoom
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -144,6 +147,9 @@ class Synthesizer(Closing):
     invert = invert
     mix = mix
     minimize = minimize
+    dream = dream
+    dream_zoom = dream_zoom
+    visualize = visualize
 
     def synthesize(
         self,
@@ -157,12 +163,16 @@ class Synthesizer(Closing):
         alpha: NDArray[np.float32] | None = None,
         finish: Callable[[Pixels], Pixels] | None = None,
         margin: int = 0,
+        levels: Sequence[Level] | None = None,
+        refine: Callable[..., Refined] = coarse_to_fine,
         **run: Unpack[RunOptions],
     ) -> Result:
         """Runs an objective coarse to fine; what all verbs end in.
 
         size: (height, width) of the picture; init: gives the first picture for a height and width.
         margin: pixels around the picture that are optimised and cut off, see Canvas.
+        levels: sizes with their evaluations; default: the usual schedule.
+        refine: what goes through the levels; default: coarse_to_fine.
         finish: applied to the optimised pixels, such as the joining of colours.
         """
         from fastsynth import _core
@@ -171,7 +181,7 @@ class Synthesizer(Closing):
         unknown = [key for key in run if key not in RunOptions.__annotations__]
         if unknown:
             raise TypeError(f"unexpected keyword {unknown[0]!r}")
-        levels = schedule(*size, run.get("scales"), run.get("max_evaluations"))
+        levels = levels or schedule(*size, run.get("scales"), run.get("max_evaluations"))
         optimizer = make_optimizer(run.get("optimizer", "lbfgs"))
         rules = StopRules(plateau=plateau_rule(run.get("plateau", 0.01)))
         time_limit = run.get("time_limit")
@@ -192,7 +202,7 @@ class Synthesizer(Closing):
 
             bar = callback = with_bar(callback)
         try:
-            refined = coarse_to_fine(
+            refined = refine(
                 objective,
                 levels,
                 init,

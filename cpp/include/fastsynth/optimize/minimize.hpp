@@ -80,8 +80,9 @@ class Minimization {
     /// best() is then the last good point.
     StopReason run(const Rules& rules, const Hooks& hooks = {});
 
-    /// The point with the least loss of all that were evaluated; before the first, the start.
-    const Buffer<float>& best() const { return best_; }
+    /// The point with the least loss of all that were evaluated; before the first, the start. Of an
+    /// optimiser that ends at the last iterate: that one.
+    const Buffer<float>& best() const { return optimizer_->ends_at_last() ? x_ : best_; }
     double best_loss() const { return best_loss_; }  // infinite before the first evaluation
 
     std::int64_t iterations() const { return iterations_; }

@@ -61,6 +61,9 @@ class Optimizer {
 
     /// A running average of the iterates, or null where none is kept.
     virtual const float* average() const { return nullptr; }
+
+    /// Whether a run's result is the last iterate rather than the point with the least loss.
+    virtual bool ends_at_last() const { return false; }
 };
 
 }  // namespace fastsynth
