@@ -18,6 +18,40 @@ class ThreadPool:
 def kernel_set() -> str: ...
 def available_kernel_sets() -> list[str]: ...
 
+# ---- compose: filters and geometry ----
+
+def shared_pool(threads: int = 0) -> ThreadPool: ...
+def convolve(
+    image: NDArray[Any],
+    out: NDArray[Any],
+    taps: NDArray[np.float32],
+    terms: Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]],
+    anchor: tuple[int, int],
+    gain: float,
+    alpha_gain: float,
+    offset: float,
+    clip: bool,
+    border: str,
+    constant: Sequence[float],
+    linear: bool,
+    alpha: str,
+    pool: ThreadPool,
+) -> None: ...
+def affine(
+    image: NDArray[Any],
+    out: NDArray[Any],
+    matrix: Sequence[float],
+    interpolation: str,
+    antialias: bool,
+    clip: bool,
+    border: str,
+    constant: Sequence[float],
+    linear: bool,
+    alpha: str,
+    pool: ThreadPool,
+) -> None: ...
+def value_range(values: NDArray[np.float32], pool: ThreadPool) -> tuple[float, float]: ...
+
 # ---- network ----
 
 class Network:

@@ -2,4 +2,8 @@
 
 from __future__ import annotations
 
-__all__: list[str] = []
+from fastsynth.compose.affine import affine
+from fastsynth.compose.convolve import convolve
+from fastsynth.compose.kernels import KERNELS, kernel
+
+__all__ = ["KERNELS", "affine", "convolve", "kernel"]

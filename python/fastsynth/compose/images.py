@@ -10,7 +10,6 @@ A pixel function reads with `read`, works on (H, W, C) samples, and ends with `S
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -29,9 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["Samples", "pool", "read"]
 
 MAX_THREADS = 4096
-
-_pools: dict[tuple[int, int], _core.ThreadPool] = {}
-_pools_lock = threading.Lock()
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +89,9 @@ class Samples:
         return ImageArray.of(values, record)
 
 
-def read(image: ImageLike, *, name: str = "image", bounded: bool = True) -> Samples:
+def read(
+    image: ImageLike, *, name: str = "image", bounded: bool = True, threads: int | None = None
+) -> Samples:
     """The samples of whatever holds a picture.
 
     An ndarray (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of uint8, uint16, float32 or float64 is
@@ -102,13 +100,14 @@ def read(image: ImageLike, *, name: str = "image", bounded: bool = True) -> Samp
 
     name: how messages call it.
     bounded: floats must lie in [0, 1]; False allows any finite ones, as responses of filters are.
+    threads: of the check of floats.
     Raises ImageError for what is no picture, NaN, infinities and values out of range.
 
     >>> read(np.zeros((2, 5), np.uint16)).values.shape
     (2, 5, 1)
     """
     if isinstance(image, np.ndarray):
-        return _from_array(image, name, bounded)
+        return _from_array(image, name, bounded, threads)
     return _from_picture(load(image, name=name))
 
 
@@ -123,14 +122,10 @@ def pool(threads: int | None = None) -> _core.ThreadPool:
         raise ImageError(
             f"threads is {threads!r}; expected 1 to {MAX_THREADS}, or None for all cores"
         )
-    key = (os.getpid(), int(threads or 0))  # threads do not survive a fork
-    with _pools_lock:
-        if key not in _pools:
-            _pools[key] = _core.ThreadPool(key[1])
-        return _pools[key]
+    return _core.shared_pool(int(threads or 0))
 
 
-def _from_array(array: NDArray[Any], name: str, bounded: bool) -> Samples:
+def _from_array(array: NDArray[Any], name: str, bounded: bool, threads: int | None) -> Samples:
     known = array.dtype.newbyteorder("=") in (np.uint8, np.uint16, np.float32, np.float64)
     shaped = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3, 4))
     if not known or not shaped or array.size == 0:
@@ -143,7 +138,7 @@ def _from_array(array: NDArray[Any], name: str, bounded: bool) -> Samples:
         values = np.ascontiguousarray(array.view(np.ndarray), inside)
     values = values.reshape(*array.shape[:2], -1)
     if dtype.kind == "f":
-        _check_floats(values, name, bounded)
+        _check_floats(values, name, bounded, threads)
     steps: tuple[Mapping[str, Any], ...] = ()
     origin: Any = {"array": list(array.shape), "dtype": dtype.name}
     record = array.provenance if isinstance(array, ImageArray) else None
@@ -165,9 +160,11 @@ def _from_picture(picture: Picture) -> Samples:
     return Samples(values, np.dtype(dtype), flat, origin)
 
 
-def _check_floats(values: NDArray[Any], name: str, bounded: bool) -> None:
-    low, high = float(values.min()), float(values.max())
-    if not np.isfinite(low + high):  # NaN travels through min and max
+def _check_floats(
+    values: NDArray[np.float32], name: str, bounded: bool, threads: int | None
+) -> None:
+    low, high = _core.value_range(values, pool(threads))
+    if not np.isfinite(low + high):  # NaN if any is NaN
         bad = values.size - int(np.isfinite(values).sum())
         raise ImageError(
             f"{bad} of the {values.size} values of {name} are NaN or infinite; "
