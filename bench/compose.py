@@ -117,7 +117,8 @@ def opencv_filter(image: Any, kernel: Any) -> Run:
     flipped = np.ascontiguousarray(kernel[::-1, ::-1], np.float32)
     if sizes[1] > 1e-6 * sizes[0] or kernel.size <= 9:
         return lambda: cv2.filter2D(image, -1, flipped, borderType=cv2.BORDER_REFLECT)
-    column, row = (v * np.sqrt(sizes[0]) for v in (columns[:, 0], rows[0]))
+    # Sums of 1: what OpenCV's 8-bit arithmetic wants.
+    column, row = ((v / v.sum()).astype(np.float32) for v in (columns[:, 0], rows[0]))
     return lambda: cv2.sepFilter2D(image, -1, row, column, borderType=cv2.BORDER_REFLECT)
 
 
@@ -164,7 +165,8 @@ def report(case: Case, dtype: str, times: dict[str, list[float]]) -> None:
         ratios = [a / b for a, b in zip(own, other, strict=True)]
         low, middle, high = statistics.quantiles(ratios, n=4)
         cells.append(
-            f"{name} {statistics.median(other) * 1e3:7.1f} ms {middle:5.2f} ({low:.2f} … {high:.2f})"
+            f"{name} {statistics.median(other) * 1e3:7.1f} ms "
+            f"{middle:5.2f} ({low:.2f} … {high:.2f})"
         )
     print(f"{case.name:28s}{dtype:9s}" + "   ".join(cells), flush=True)
 

@@ -49,15 +49,26 @@ RowReader::RowReader(const Raster& raster, const Reading& reading)
 }
 
 void RowReader::read(std::int64_t y, std::int64_t begin, std::int64_t end, float* out) const {
+    read_as(y, begin, end, out);
+}
+
+void RowReader::read(std::int64_t y, std::int64_t begin, std::int64_t end,
+                     std::int16_t* out) const {
+    read_as(y, begin, end, out);
+}
+
+template <class Number>
+void RowReader::read_as(std::int64_t y, std::int64_t begin, std::int64_t end, Number* out) const {
     const int channels = raster_.channels;
     const std::int64_t row = border_index(y, raster_.height, reading_.border);
     const auto outside = [&](std::int64_t from, std::int64_t to) {
         for (std::int64_t x = from; x < to; ++x) {
             const std::int64_t column =
                 row < 0 ? -1 : border_index(x, raster_.width, reading_.border);
-            float* pixel = out + (x - begin) * channels;
+            Number* pixel = out + (x - begin) * channels;
             if (column < 0)
-                std::copy_n(constant_.data(), channels, pixel);
+                for (int c = 0; c < channels; ++c)
+                    pixel[c] = static_cast<Number>(constant_[static_cast<std::size_t>(c)]);
             else
                 decode(raster_.at(row, column), pixel, 1);
         }
@@ -90,20 +101,22 @@ void RowReader::decode(const void* in, float* out, std::int64_t pixels) const {
     const auto* bytes = static_cast<const std::uint8_t*>(in);
     const auto* words = static_cast<const std::uint16_t*>(in);
     const auto* floats = static_cast<const float*>(in);
+    bool is_finite = true;
     if (!reading_.linear) {
         if (raster_.sample == Sample::u8)
             kernels_.decode_u8(bytes, out, count);
         else if (raster_.sample == Sample::u16)
             kernels_.decode_u16(words, out, count);
         else
-            std::copy_n(floats, n, out);
+            is_finite = kernels_.decode_f32(floats, out, count);
     } else {
         if (raster_.sample == Sample::u8)
             look_up(curve_, bytes, out, n);
         else if (raster_.sample == Sample::u16)
             look_up(curve_, words, out, n);
         else
-            kernels_.to_linear(floats, out, count);
+            is_finite = kernels_.decode_f32(floats, out, count);
+        if (raster_.sample == Sample::f32) kernels_.to_linear(out, out, count);
         if (raster_.channels == 4) {  // alpha knows no curve
             const float scale = 1.0f / top_of(raster_.sample);
             for (std::int64_t i = 3; i < n; i += 4)
@@ -112,7 +125,13 @@ void RowReader::decode(const void* in, float* out, std::int64_t pixels) const {
                                                          : floats[i];
         }
     }
+    if (!is_finite) finite_.store(false, std::memory_order_relaxed);
     finish(out, pixels);
+}
+
+void RowReader::decode(const void* in, std::int16_t* out, std::int64_t pixels) const {
+    kernels_.decode_u8_to_i16(static_cast<const std::uint8_t*>(in), out,
+                              static_cast<std::size_t>(pixels * raster_.channels));
 }
 
 void RowReader::finish(float* out, std::int64_t pixels) const {
@@ -151,6 +170,22 @@ void RowWriter::write(std::int64_t y, std::int64_t x, std::int64_t pixels, float
         for (std::size_t i = 0; i < alpha.size(); ++i) in[4 * i + 3] = alpha[i];
     }
     encode(in, raster_.at(y, x), n, top_of(raster_.sample) / unit_, 0.0f);
+}
+
+void RowWriter::write(std::int64_t y, std::int64_t x, std::int64_t pixels, std::int16_t* in) const {
+    const auto n = static_cast<std::size_t>(pixels * raster_.channels);
+    auto* out = static_cast<std::uint8_t*>(raster_.at(y, x));
+    if (finish_.gain == 1.0f && finish_.offset == 0.0f) {
+        kernels_.encode_i16_to_u8(in, out, n);
+        return;
+    }
+    constexpr std::size_t run = 256;
+    float values[run];
+    for (std::size_t i = 0; i < n; i += run) {
+        const std::size_t count = std::min(run, n - i);
+        for (std::size_t k = 0; k < count; ++k) values[k] = in[i + k];
+        kernels_.encode_u8(values, finish_.gain, finish_.offset, out + i, count);
+    }
 }
 
 void RowWriter::finish_alpha(std::int64_t y, std::int64_t x, std::int64_t pixels, float* in) const {

@@ -47,6 +47,58 @@ void decode_u16(const uint16_t* in, float* out, size_t n) {
     for (size_t i = 0; i < n; ++i) out[i] = in[i];
 }
 
+bool decode_f32(const float* in, float* out, size_t n) {
+    Ints finite = Ints{} - 1;  // all bits
+    size_t i = 0;
+    for (; i + lanes <= n; i += lanes) {
+        const Floats x = load(in + i);
+        finite &= x - x == 0.0f;
+        store(out + i, x);
+    }
+    bool all = true;
+    for (int lane = 0; lane < lanes; ++lane) all = all && finite[lane] != 0;
+    for (; i < n; ++i) {
+        all = all && in[i] - in[i] == 0.0f;
+        out[i] = in[i];
+    }
+    return all;
+}
+
+void decode_u8_to_i16(const uint8_t* in, std::int16_t* out, size_t n) {
+    size_t i = 0;
+#if defined(__AVX512F__)
+    for (; i + 32 <= n; i += 32) {
+        const __m256i bytes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(in + i));
+        _mm512_storeu_si512(out + i, _mm512_maskz_cvtepu8_epi16(0xffffffff, bytes));
+    }
+#elif defined(__AVX2__)
+    for (; i + 16 <= n; i += 16) {
+        const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(in + i));
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i), _mm256_cvtepu8_epi16(bytes));
+    }
+#endif
+    for (; i < n; ++i) out[i] = in[i];
+}
+
+void encode_i16_to_u8(const std::int16_t* in, uint8_t* out, size_t n) {
+    size_t i = 0;
+#if defined(__AVX512F__)
+    const __m512i zero = _mm512_setzero_si512();
+    for (; i + 32 <= n; i += 32) {
+        const __m512i x = _mm512_maskz_max_epi16(0xffffffff, _mm512_loadu_si512(in + i), zero);
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i),
+                            _mm512_maskz_cvtusepi16_epi8(0xffffffff, x));
+    }
+#elif defined(__AVX2__)
+    for (; i + 16 <= n; i += 16) {
+        const __m128i a = _mm_loadu_si128(reinterpret_cast<const __m128i*>(in + i));
+        const __m128i b = _mm_loadu_si128(reinterpret_cast<const __m128i*>(in + i + 8));
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(out + i), _mm_packus_epi16(a, b));
+    }
+#endif
+    for (; i < n; ++i) out[i] = static_cast<uint8_t>(in[i] < 0 ? 0 : in[i] > 255 ? 255 : in[i]);
+}
+
 void encode_u8(const float* in, float gain, float offset, uint8_t* out, size_t n) {
     size_t i = 0;
 #if defined(__AVX512F__)
@@ -176,8 +228,10 @@ void range(const float* in, size_t n, float* low, float* high) {
 }  // namespace
 
 extern const compose::SampleKernels sample_table;
-const compose::SampleKernels sample_table{decode_u8,  decode_u16, encode_u8, encode_u16,
-                                          encode_f32, to_linear,  to_srgb,   range};
+const compose::SampleKernels sample_table{
+    decode_u8,        decode_u16, decode_f32, decode_u8_to_i16,
+    encode_i16_to_u8, encode_u8,  encode_u16, encode_f32,
+    to_linear,        to_srgb,    range};
 
 }  // namespace FASTSYNTH_KERNEL_SET
 }  // namespace fastsynth

@@ -84,7 +84,7 @@ def convolve(
     ([[0, 100, 200, 200]], [[0, 255, 255, 0]])
     """
     taps = _taps(kernel)
-    samples = read(image, bounded=False, threads=threads)
+    samples = read(image, checked=False)  # the core checks floats in passing
     check_settings(border=border, alpha=alpha, threads=threads)
     number("offset", offset)
     plan = _plan(taps if correlate else taps[::-1, ::-1], samples.top)
@@ -99,22 +99,25 @@ def convolve(
             "expected a positive sum, or alpha='keep'"
         )
     out = np.empty_like(samples.values)
-    _core.convolve(
-        samples.values,
-        out,
-        plan.taps,
-        plan.terms,
-        anchor,
-        plan.gain,
-        plan.gain / total if total else 0.0,
-        float(offset) * (1 if linear else samples.top),
-        bool(clip),
-        border,
-        fill_values(constant, samples),
-        bool(linear),
-        alpha,
-        pool(threads),
-    )
+    try:
+        _core.convolve(
+            samples.values,
+            out,
+            plan.taps,
+            plan.terms,
+            anchor,
+            plan.gain,
+            plan.gain / total if total else 0.0,
+            float(offset) * (1 if linear else samples.top),
+            bool(clip),
+            border,
+            fill_values(constant, samples),
+            bool(linear),
+            alpha,
+            pool(threads),
+        )
+    except ValueError as error:
+        raise ImageError(f"image: {error}") from error
     step: dict[str, Any] = {"step": "convolve", "kernel": _recorded(kernel), "border": border}
     if border == "constant":
         step["constant"] = recorded_fill(constant)

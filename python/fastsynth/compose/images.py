@@ -90,7 +90,12 @@ class Samples:
 
 
 def read(
-    image: ImageLike, *, name: str = "image", bounded: bool = True, threads: int | None = None
+    image: ImageLike,
+    *,
+    name: str = "image",
+    bounded: bool = True,
+    checked: bool = True,
+    threads: int | None = None,
 ) -> Samples:
     """The samples of whatever holds a picture.
 
@@ -100,6 +105,7 @@ def read(
 
     name: how messages call it.
     bounded: floats must lie in [0, 1]; False allows any finite ones, as responses of filters are.
+    checked: False leaves the check of floats to whoever reads them.
     threads: of the check of floats.
     Raises ImageError for what is no picture, NaN, infinities and values out of range.
 
@@ -107,7 +113,10 @@ def read(
     (2, 5, 1)
     """
     if isinstance(image, np.ndarray):
-        return _from_array(image, name, bounded, threads)
+        samples = _from_array(image, name)
+        if checked and samples.values.dtype.kind == "f":
+            _check_floats(samples.values, name, bounded, threads)
+        return samples
     return _from_picture(load(image, name=name))
 
 
@@ -125,7 +134,7 @@ def pool(threads: int | None = None) -> _core.ThreadPool:
     return _core.shared_pool(int(threads or 0))
 
 
-def _from_array(array: NDArray[Any], name: str, bounded: bool, threads: int | None) -> Samples:
+def _from_array(array: NDArray[Any], name: str) -> Samples:
     known = array.dtype.newbyteorder("=") in (np.uint8, np.uint16, np.float32, np.float64)
     shaped = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3, 4))
     if not known or not shaped or array.size == 0:
@@ -137,8 +146,6 @@ def _from_array(array: NDArray[Any], name: str, bounded: bool, threads: int | No
     with np.errstate(over="ignore"):  # float64 beyond float32: infinite, refused below
         values = np.ascontiguousarray(array.view(np.ndarray), inside)
     values = values.reshape(*array.shape[:2], -1)
-    if dtype.kind == "f":
-        _check_floats(values, name, bounded, threads)
     steps: tuple[Mapping[str, Any], ...] = ()
     origin: Any = {"array": list(array.shape), "dtype": dtype.name}
     record = array.provenance if isinstance(array, ImageArray) else None

@@ -103,22 +103,17 @@ def _disk(*, radius: float = 3.0) -> Any:
 
 
 def _motion(*, length: float = 9.0, angle: float = 0.0) -> Any:
-    """A line of dots, each spread over its 4 nearest pixels."""
+    """Each pixel's share of a rectangle, length × 1, by 16 × 16 points a pixel."""
     length = _positive(length, "length", 1024)
     turn = math.radians(angle)
-    count = max(1, math.ceil(length * 8))
-    along = ((np.arange(count) + 0.5) / count - 0.5) * max(0.0, length - 1)
-    x, y = along * math.cos(turn), -along * math.sin(turn)
-    # Rounding must not make an axis-parallel line two pixels wide.
-    x, y = np.round(x, 9), np.round(y, 9)
-    reach_x, reach_y = (math.ceil(float(np.abs(v).max())) for v in (x, y))
-    result = np.zeros((2 * reach_y + 2, 2 * reach_x + 2))
-    column, row = np.floor(x).astype(int), np.floor(y).astype(int)
-    for down in (0, 1):
-        for right in (0, 1):
-            weight = np.abs(1 - right - (x - column)) * np.abs(1 - down - (y - row))
-            np.add.at(result, (row + down + reach_y, column + right + reach_x), weight)
-    result = result[: 2 * reach_y + 1, : 2 * reach_x + 1]
+    count = math.ceil(length * 16)
+    along = ((np.arange(count) + 0.5) / count - 0.5) * length
+    across = ((np.arange(16) + 0.5) / 16 - 0.5)[:, None]
+    column = np.rint(along * math.cos(turn) - across * math.sin(turn)).astype(int)
+    row = np.rint(-along * math.sin(turn) - across * math.cos(turn)).astype(int)
+    reach_y, reach_x = int(np.abs(row).max()), int(np.abs(column).max())
+    result = np.zeros((2 * reach_y + 1, 2 * reach_x + 1))
+    np.add.at(result, (row + reach_y, column + reach_x), 1)
     return result / result.sum()
 
 

@@ -33,15 +33,19 @@ struct Filter {
 void convolve(const Raster& in, const MutableRaster& out, const Filter& filter,
               const Reading& reading, ThreadPool& pool);
 
-/// Kernels on tiles of floats. `n` is rounded up to whole vectors (at most `slack` floats more):
+/// Kernels on tiles of floats. `n` is rounded up to whole vectors (at most `slack` numbers more):
 /// rows of input and output must have room.
 struct ConvolveKernels {
     static constexpr int rows = 4;    // of output that one call makes
-    static constexpr int slack = 32;  // floats
+    static constexpr int slack = 64;  // numbers
 
     /// out[r, x] (+)= Σ_ij taps[i, j] in[r + i, x + j step] for x in [0, n).
     void (*dense)(const float* in, std::ptrdiff_t stride, const float* taps, int height, int width,
                   int step, float* out, std::ptrdiff_t out_stride, std::ptrdiff_t n, bool add);
+    /// The same in 16-bit integers: the caller sees to it that no sum overflows.
+    void (*dense16)(const std::int16_t* in, std::ptrdiff_t stride, const std::int16_t* taps,
+                    int height, int width, int step, std::int16_t* out, std::ptrdiff_t out_stride,
+                    std::ptrdiff_t n, bool add);
     /// The same for few taps: out[r, x] = Σ_t values[t] in[r stride + offsets[t] + x].
     void (*sparse)(const float* in, std::ptrdiff_t stride, const float* values,
                    const std::ptrdiff_t* offsets, int count, float* out, std::ptrdiff_t out_stride,

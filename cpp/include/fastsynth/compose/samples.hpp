@@ -14,6 +14,11 @@ namespace fastsynth::compose {
 struct SampleKernels {
     void (*decode_u8)(const std::uint8_t* in, float* out, std::size_t n);
     void (*decode_u16)(const std::uint16_t* in, float* out, std::size_t n);
+    /// A copy; says whether all values are finite.
+    bool (*decode_f32)(const float* in, float* out, std::size_t n);
+    void (*decode_u8_to_i16)(const std::uint8_t* in, std::int16_t* out, std::size_t n);
+    /// Cut to [0, 255].
+    void (*encode_i16_to_u8)(const std::int16_t* in, std::uint8_t* out, std::size_t n);
     /// Rounded and saturated gain x + offset.
     void (*encode_u8)(const float* in, float gain, float offset, std::uint8_t* out, std::size_t n);
     void (*encode_u16)(const float* in, float gain, float offset, std::uint16_t* out,
