@@ -93,8 +93,10 @@ def warped(
     widths = np.maximum(1, np.hypot(inverse[:, 0], inverse[:, 1])) if antialias else np.ones(2)
     pad = int(radius * widths.max()) + 60
     planes = image.astype(np.float64).reshape(*image.shape[:2], -1)
-    options = {"constant_values": constant} if border == "constant" else {}
-    padded = np.pad(planes, ((pad, pad), (pad, pad), (0, 0)), PAD[border], **options)
+    # A constant border: edges go on, and are mixed with the constant by the covered part.
+    mode = "edge" if border == "constant" else PAD[border]
+    padded = np.pad(planes, ((pad, pad), (pad, pad), (0, 0)), mode)
+    ends = np.array([image.shape[1], image.shape[0]])
     width, height = size
     out = np.zeros((height, width, planes.shape[2]))
     for y in range(height):
@@ -106,4 +108,8 @@ def warped(
             wy = kernel_weight(kind, (rows - py) / widths[1])
             window = padded[np.ix_(rows.astype(int) + pad, columns.astype(int) + pad)]
             out[y, x] = np.einsum("r,c,rck->k", wy / wy.sum(), wx / wx.sum(), window)
+            if border == "constant":
+                inner = np.minimum(np.array([px, py]) + 0.5, ends - 0.5 - np.array([px, py]))
+                part = np.clip(inner / widths + 0.5, 0, 1).prod()
+                out[y, x] = part * out[y, x] + (1 - part) * constant
     return out.reshape(height, width, *image.shape[2:])

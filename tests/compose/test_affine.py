@@ -107,18 +107,22 @@ def test_agrees_with_opencv(dtype: str) -> None:
         np.testing.assert_array_equal(ours, affine(image, rotate=25, scale=1.2, border=border))  # type: ignore[arg-type]
 
 
-def test_agrees_with_scipy() -> None:
+@pytest.mark.parametrize(
+    ("border", "mode"), [("reflect", "reflect"), ("constant", "grid-constant")]
+)
+def test_agrees_with_scipy(border: Any, mode: Any) -> None:
     from scipy import ndimage
 
     image = random_image((30, 40), "float32")
     inverse = np.array([[0.7, 0.2], [-0.3, 0.8]])  # rows and columns, output to input
     theirs = ndimage.affine_transform(
-        image.astype(np.float64), inverse, (4, 5), (30, 40), order=1, mode="reflect"
+        image.astype(np.float64), inverse, (4, 5), (30, 40), order=1, mode=mode, cval=0.25
     )
     swapped = inverse[::-1, ::-1]
     shift = np.array([5, 4]) + 0.5 - swapped @ (0.5, 0.5)
     matrix = inverse_of(np.column_stack([swapped, shift]))
-    np.testing.assert_allclose(affine(image, matrix, border="reflect"), theirs, atol=2e-6)
+    ours = affine(image, matrix, border=border, constant=0.25)
+    np.testing.assert_allclose(ours, theirs, atol=2e-6)
 
 
 # ---- laws ----
@@ -208,6 +212,13 @@ def test_shrinking_does_not_alias() -> None:
     assert np.ptp(found.astype(int)) <= 4
     assert abs(float(found.mean()) - 127.5) < 2
     assert np.ptp(affine(board, scale=0.23, rotate=10, size=(40, 40), antialias=False)) > 100
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_shrinking_keeps_the_edge(kind: Any) -> None:
+    white = np.full((64, 96), 255, np.uint8)
+    for scale in (0.5, 0.25):
+        assert (affine(white, scale=scale, size="fit", interpolation=kind) == 255).all()
 
 
 def test_shrinking_to_a_pixel() -> None:

@@ -85,6 +85,13 @@ double widening(const AffineSettings& settings, int row) {
     return plain || scale < 1.0 + 1e-9 ? 1.0 : scale;
 }
 
+/// Reading with the constant out of play where the edge is mixed by coverage.
+Reading reading_of(const AffineSettings& settings, Reading reading) {
+    if (reading.border == Border::constant && settings.interpolation != Interpolation::nearest)
+        reading.border = Border::replicate;
+    return reading;
+}
+
 class AffineWork {
   public:
     AffineWork(const Raster& in, const MutableRaster& out, const AffineSettings& settings,
@@ -92,7 +99,10 @@ class AffineWork {
         : out_(out),
           map_(settings.map),
           interpolation_(settings.interpolation),
-          reader_(in, reading),
+          mixes_(reading.border == Border::constant && interpolation_ != Interpolation::nearest),
+          widths_{widening(settings, 0), widening(settings, 1)},
+          ends_{static_cast<double>(in.width), static_cast<double>(in.height)},
+          reader_(in, reading_of(settings, reading)),
           writer_(out, reading, {1.0f, 1.0f, 0.0f, settings.clip}, reader_),
           along_x_(settings.interpolation, widening(settings, 0), 4, 16),
           along_y_(settings.interpolation, widening(settings, 1), 1, 1),
@@ -109,7 +119,8 @@ class AffineWork {
         const std::int64_t x0 = task % columns() * side_, y0 = task / columns() * side_;
         const int width = static_cast<int>(std::min<std::int64_t>(side_, out_.width - x0));
         const int height = static_cast<int>(std::min<std::int64_t>(side_, out_.height - y0));
-        const Patch patch = read_patch(x0, y0, width, height, scratch);
+        const auto [outside, inside] = mixes_ ? where(x0, y0, width, height) : Where{false, true};
+        const Patch patch = outside ? Patch{} : read_patch(x0, y0, width, height, scratch);
         const AffineKernels& kernels = affine_kernels();
         std::int32_t places[tile_side];
         float fraction_x[tile_side], fraction_y[tile_side];
@@ -120,6 +131,13 @@ class AffineWork {
         const double shift_x = nearest ? 0.5 : -along_x_.before();
         const double shift_y = nearest ? 0.5 : -along_y_.before();
         for (int y = 0; y < height; ++y) {
+            if (outside) {
+                for (int i = 0; i < width; ++i)
+                    std::copy_n(reader_.constant().data(), out_.channels,
+                                narrow + i * out_.channels);
+                writer_.write(y0 + y, x0, width, narrow);
+                continue;
+            }
             const double at_x = map_[0] * x0 + map_[1] * (y0 + y) + map_[2] - patch.x + shift_x;
             const double at_y = map_[3] * x0 + map_[4] * (y0 + y) + map_[5] - patch.y + shift_y;
             kernels.locate(at_x, at_y, map_[0], map_[3], width, patch.stride, places, fraction_x,
@@ -132,6 +150,7 @@ class AffineWork {
             else
                 kernels.weighted(patch.pixels, patch.stride, places, fraction_x, fraction_y, width,
                                  along_x_.table, along_y_.table, row);
+            if (!inside) mix(x0, y0 + y, width, row);
             float* pixels = row;
             if (out_.channels != 4) {
                 kernels.narrow(row, out_.channels, narrow, width);
@@ -159,6 +178,45 @@ class AffineWork {
         const double right = a * (width - 1), down = b * (height - 1);
         low = corner + std::min(right, 0.0) + std::min(down, 0.0);
         high = corner + std::max(right, 0.0) + std::max(down, 0.0);
+    }
+
+    struct Where {
+        bool outside, inside;  // wholly; a tile on the edge is neither
+    };
+
+    /// The share of the kernel's width at a coordinate that lies within the image.
+    double covered(int axis, double at) const {
+        const double low = (at + 0.5) / widths_[axis] + 0.5;
+        const double high = (ends_[axis] - 0.5 - at) / widths_[axis] + 0.5;
+        return std::clamp(std::min(low, high), 0.0, 1.0);
+    }
+
+    Where where(std::int64_t x0, std::int64_t y0, int width, int height) const {
+        Where result{false, true};
+        for (int axis = 0; axis < 2; ++axis) {
+            double low, high;
+            bounds(axis, x0, y0, width, height, low, high);
+            if (covered(axis, low) < 1.0 || covered(axis, high) < 1.0) result.inside = false;
+            const double reach = 0.5 * widths_[axis];
+            if (high <= -0.5 - reach || low >= ends_[axis] - 0.5 + reach) result.outside = true;
+        }
+        return result;
+    }
+
+    /// Lays a row of pixels on the constant.
+    void mix(std::int64_t x0, std::int64_t y, int width, float* row) const {
+        const auto& constant = reader_.constant();
+        for (int i = 0; i < width; ++i) {
+            const double x = static_cast<double>(x0 + i), at_y = static_cast<double>(y);
+            const auto part =
+                static_cast<float>(covered(0, map_[0] * x + map_[1] * at_y + map_[2]) *
+                                   covered(1, map_[3] * x + map_[4] * at_y + map_[5]));
+            for (int c = 0; c < out_.channels; ++c) {
+                float& value = row[4 * i + c];
+                const float under = constant[static_cast<std::size_t>(c)];
+                value = part * value + (1.0f - part) * under;
+            }
+        }
     }
 
     double patch_size(int side) const {
@@ -205,6 +263,9 @@ class AffineWork {
     const MutableRaster out_;
     const std::array<double, 6> map_;
     const Interpolation interpolation_;
+    const bool mixes_;                    // across the edge with the constant
+    const std::array<double, 2> widths_;  // of the kernel, along x and y
+    const std::array<double, 2> ends_;    // width and height of the source
     const RowReader reader_;
     const RowWriter writer_;
     const Weights along_x_, along_y_;

@@ -62,6 +62,7 @@ void RowReader::read_as(std::int64_t y, std::int64_t begin, std::int64_t end, Nu
     const int channels = raster_.channels;
     const std::int64_t row = border_index(y, raster_.height, reading_.border);
     const auto outside = [&](std::int64_t from, std::int64_t to) {
+        std::int64_t before = -1;  // the column that the pixel before shows
         for (std::int64_t x = from; x < to; ++x) {
             const std::int64_t column =
                 row < 0 ? -1 : border_index(x, raster_.width, reading_.border);
@@ -69,8 +70,11 @@ void RowReader::read_as(std::int64_t y, std::int64_t begin, std::int64_t end, Nu
             if (column < 0)
                 for (int c = 0; c < channels; ++c)
                     pixel[c] = static_cast<Number>(constant_[static_cast<std::size_t>(c)]);
+            else if (column == before)
+                std::copy_n(pixel - channels, channels, pixel);
             else
                 decode(raster_.at(row, column), pixel, 1);
+            before = column;
         }
     };
     if (row < 0) return outside(begin, end);

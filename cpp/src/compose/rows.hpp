@@ -20,6 +20,9 @@ class RowReader {
     /// The same of bytes as integers; the constant must be whole.
     void read(std::int64_t y, std::int64_t begin, std::int64_t end, std::int16_t* out) const;
 
+    /// What lies outside where that is a constant.
+    const std::array<float, max_channels>& constant() const { return constant_; }
+
     /// Whether all floats that were read so far are finite.
     bool finite() const { return finite_.load(std::memory_order_relaxed); }
 

@@ -76,7 +76,8 @@ def affine(
     interpolation: "nearest", "bilinear" (default), "bicubic" (Keys 1981, a = -½) or "lanczos"
       (3 lobes). The last two can overshoot.
     border: what lies outside: "constant" (default, with `constant` in samples: 0 is black, or
-      transparent), "reflect", "mirror", "replicate" or "wrap", as in `convolve`.
+      transparent), on which the image lies with smooth edges; "reflect", "mirror", "replicate" or
+      "wrap", as in `convolve`.
     antialias: when shrinking, the kernel is widened in each axis of the image by the map's scale
       along it, so that nothing is skipped. Not for "nearest".
     linear: interpolate in linear light, by the sRGB curve.

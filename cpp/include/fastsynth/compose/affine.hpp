@@ -3,6 +3,11 @@
 // The source is read tile by tile into float pixels, borders resolved, and each output pixel is a
 // weighted mean of its neighbourhood there. Weights are separable in the source's axes. When
 // shrinking with antialiasing, the kernel widens in each axis by the map's scale along it.
+//
+// Border::constant lays the image on the constant: inside it ends as if its edge went on
+// (replicate), and across the edge the two are mixed by the part of the kernel's width that lies
+// inside, along x times along y. For bilinear interpolation without widening this is the same as
+// interpolating with the constant; else it neither darkens nor rings along the edge.
 #pragma once
 
 #include <array>
