@@ -7,7 +7,8 @@ turns in one process. A ratio is the median over rounds of fastsynth / other wit
 its quartiles.
 
 Beside OpenCV's functions that compute the same: filter2D, sepFilter2D and warpAffine. OpenCV's
-warpAffine rounds positions to 1/32 pixel, its 8-bit sepFilter2D weights to 1/256.
+warpAffine rounds positions to 1/32 pixel, its 8-bit sepFilter2D weights to 1/256. Blending beside
+addWeighted, blendLinear, multiply, min, absdiff, add, LUT, and what Pillow has.
 """
 
 from __future__ import annotations
@@ -103,7 +104,53 @@ def affine_cases(image: Any, threads: int) -> Iterator[Case]:
         yield Case(f"affine {interpolation}", runs)
 
 
-CASES: tuple[Callable[[Any, int], Iterator[Case]], ...] = (convolve_cases, affine_cases)
+def blend_cases(image: Any, threads: int) -> Iterator[Case]:
+    """The plain mean, a mask, the sum and other modes, alpha compositing, a curve by table."""
+    other = np.ascontiguousarray(image[::-1, ::-1])
+    weights = np.random.default_rng(2).random(image.shape[:2], np.float32)
+    rest = 1 - weights
+    top = 255 if image.dtype == np.uint8 else 1
+    modes = ("multiply", "screen", "darken", "difference", "add", "overlay", "soft-light", "color")
+    layers = [np.dstack([x, x[..., :1]]) for x in (image, other)]
+    curve = np.rint(255 * (np.arange(256) / 255) ** (1 / 1.2)).astype(np.uint8)
+    runs: dict[str, dict[str, Run]] = {
+        "mean": {"fastsynth": lambda: compose.blend(image, other, 0.3, threads=threads)},
+        "mask": {
+            "fastsynth": lambda: compose.blend(image, other, 1, mask=weights, threads=threads)
+        },
+        "linear": {
+            "fastsynth": lambda: compose.blend(image, other, linear=True, threads=threads),
+        },
+        "composite": {"fastsynth": lambda: compose.composite(*layers, threads=threads)},
+        "gamma": {"fastsynth": lambda: compose.gamma(image, 1.2, threads=threads)},
+    }
+    for mode in modes:
+        runs[mode] = {
+            "fastsynth": lambda m=mode: compose.blend(image, other, 1, mode=m, threads=threads)
+        }
+    if HAVE_OPENCV:
+        import cv2
+
+        runs["mean"]["opencv"] = lambda: cv2.addWeighted(image, 0.3, other, 0.7, 0)
+        runs["mask"]["opencv"] = lambda: cv2.blendLinear(image, other, weights, rest)
+        runs["multiply"]["opencv"] = lambda: cv2.multiply(image, other, scale=1 / top)
+        runs["darken"]["opencv"] = lambda: cv2.min(image, other)
+        runs["difference"]["opencv"] = lambda: cv2.absdiff(image, other)
+        runs["add"]["opencv"] = lambda: cv2.add(image, other)
+        if image.dtype == np.uint8:
+            runs["gamma"]["opencv"] = lambda: cv2.LUT(image, curve)
+    if image.dtype == np.uint8:
+        for name, run in pillow_blends(image, other, layers, curve).items():
+            runs[name]["pillow"] = run
+    for name, contenders in runs.items():
+        yield Case(f"blend {name}", contenders)
+
+
+CASES: tuple[Callable[[Any, int], Iterator[Case]], ...] = (
+    convolve_cases,
+    affine_cases,
+    blend_cases,
+)
 
 
 # ---- the others ----
@@ -138,6 +185,27 @@ def pillow_affine(image: Any, interpolation: str) -> Run:
     source = Image.fromarray(image)
     kind = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
     return lambda: source.rotate(17, kind[interpolation])
+
+
+def pillow_blends(image: Any, other: Any, layers: Any, curve: Any) -> dict[str, Run]:
+    """Pillow's blend, chops, alpha compositing and tables."""
+    from PIL import Image, ImageChops
+
+    a, b = Image.fromarray(image), Image.fromarray(other)
+    source, backdrop = (Image.fromarray(layer) for layer in layers)
+    table = curve.tolist() * 3
+    return {
+        "mean": lambda: Image.blend(b, a, 0.3),
+        "multiply": lambda: ImageChops.multiply(a, b),
+        "screen": lambda: ImageChops.screen(a, b),
+        "darken": lambda: ImageChops.darker(a, b),
+        "difference": lambda: ImageChops.difference(a, b),
+        "add": lambda: ImageChops.add(a, b),
+        "overlay": lambda: ImageChops.overlay(b, a),
+        "soft-light": lambda: ImageChops.soft_light(b, a),
+        "composite": lambda: Image.alpha_composite(backdrop, source),
+        "gamma": lambda: a.point(table),
+    }
 
 
 # ---- timing ----

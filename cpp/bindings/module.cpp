@@ -5,6 +5,7 @@ PYBIND11_MODULE(_core, module) {
     module.doc() = "The C++ engine of fastsynth. Private: use the fastsynth package.";
     module.attr("__version__") = FASTSYNTH_VERSION;
     fastsynth::register_common(module);
+    fastsynth::register_compose_blend(module);
     fastsynth::register_compose_filters(module);
     fastsynth::register_network(module);
     fastsynth::register_native(module);

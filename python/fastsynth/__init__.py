@@ -28,7 +28,7 @@ from fastsynth._errors import (
 )
 
 if TYPE_CHECKING:
-    from fastsynth import score
+    from fastsynth import compose, score
     from fastsynth._core import Cancel
     from fastsynth.objective import (
         Activation,
@@ -61,6 +61,7 @@ __version__ = "0.1.0"
 # Where each public name lives (a stage of the same name is public itself): loaded on first use, so
 # that `import fastsynth` stays quick.
 _HOMES = {
+    "compose": "compose",
     "Cancel": "_core",
     "Activation": "objective",
     "AlphaNorm": "objective",
@@ -111,6 +112,7 @@ __all__ = [
     "Synthesizer",
     "TotalVariation",
     "WeightsError",
+    "compose",
     "dream",
     "dream_zoom",
     "invert",

@@ -18,6 +18,26 @@ class ThreadPool:
 def kernel_set() -> str: ...
 def available_kernel_sets() -> list[str]: ...
 
+# ---- compose: blend and tone ----
+
+def compose(
+    source: NDArray[Any],
+    backdrop: NDArray[Any],
+    alpha: float,
+    mode: str,
+    rule: str,
+    linear: bool,
+    channels: int,
+    mask: NDArray[np.float32] | None,
+    pool: ThreadPool,
+) -> NDArray[Any]: ...
+def look_up(image: NDArray[Any], tables: NDArray[Any], pool: ThreadPool) -> NDArray[Any]: ...
+def color_matrix(
+    image: NDArray[Any], matrix: NDArray[np.float64], pool: ThreadPool
+) -> NDArray[Any]: ...
+def blend_modes() -> list[str]: ...
+def porter_duff_operators() -> list[str]: ...
+
 # ---- compose: filters and geometry ----
 
 def shared_pool(threads: int = 0) -> ThreadPool: ...

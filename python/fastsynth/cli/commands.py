@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fastsynth._errors import DivergenceError, ObjectiveError
 
 if TYPE_CHECKING:
+    from fastsynth.image import ImageArray
     from fastsynth.render import Progress
     from fastsynth.synthesize import Result
 
@@ -75,6 +76,7 @@ def mix(options: argparse.Namespace) -> int:
 def run(options: argparse.Namespace) -> int:
     """fastsynth run JOB.toml"""
     from fastsynth.synthesize import read_job, run_job
+    from fastsynth.synthesize.jobs import PIXEL_VERBS
 
     job = read_job(options.job)
     output = options.output or job.get("output")
@@ -88,6 +90,7 @@ def run(options: argparse.Namespace) -> int:
         options,
         output,
         lambda callback: run_job(job, base=Path(options.job).parent, callback=callback),
+        bar=job.get("verb") not in PIXEL_VERBS,
     )
 
 
@@ -95,6 +98,7 @@ def replay(options: argparse.Namespace) -> int:
     """fastsynth replay PICTURE"""
     from fastsynth.image import read_metadata
     from fastsynth.synthesize import replay as make_again
+    from fastsynth.synthesize.jobs import PIXEL_VERBS
 
     inputs = {}
     for item in options.input:
@@ -102,7 +106,8 @@ def replay(options: argparse.Namespace) -> int:
         if not separator:
             raise ObjectiveError(f"--input {item!r}: write it as OLD=NEW")
         inputs[old] = new
-    saved = (read_metadata(options.picture) or {}).get("saved", {})
+    record = read_metadata(options.picture) or {}
+    saved = record.get("saved", {})
     if options.quality is None:
         options.quality = saved.get("quality")
     deep = Path(options.output).suffix.lower() in (".png", ".tif", ".tiff")
@@ -114,6 +119,7 @@ def replay(options: argparse.Namespace) -> int:
         lambda callback: make_again(
             options.picture, inputs=inputs, weights=options.weights, callback=callback
         ),
+        bar=record.get("verb") not in PIXEL_VERBS,
     )
 
 
@@ -183,9 +189,15 @@ def _synthesize(options: argparse.Namespace, verb: str, subject: Any, **argument
     return _finish(options, options.output, call)
 
 
-def _finish(options: argparse.Namespace, output: str, call: Callable[[Any], Result]) -> int:
+def _finish(
+    options: argparse.Namespace,
+    output: str,
+    call: Callable[[Any], Result | ImageArray],
+    *,
+    bar: bool = True,
+) -> int:
     """Checks the target, runs with a progress bar and previews, saves, and sums up."""
-    from fastsynth.image import check_writable
+    from fastsynth.image import ImageArray, check_writable
     from fastsynth.synthesize.progress import with_bar
 
     quality = QUALITY if options.quality is None else options.quality
@@ -193,18 +205,22 @@ def _finish(options: argparse.Namespace, output: str, call: Callable[[Any], Resu
     if options.preview:
         check_writable(options.preview)
     callback: Any = _preview(options.preview) if options.preview else None
-    bar = None
-    if not options.quiet:
-        bar = callback = with_bar(callback)
+    shown = None
+    if bar and not options.quiet:
+        shown = callback = with_bar(callback)
     try:
         result = call(callback)
     except DivergenceError as error:
         _rescue(error, output)
         raise
     finally:
-        if bar is not None:
-            bar.close()
+        if shown is not None:
+            shown.close()
     path = result.save(output, quality=quality, bit_depth=options.bit_depth)
+    if isinstance(result, ImageArray):
+        if not options.quiet:
+            print(f"{path}: {result.shape[1]}×{result.shape[0]}", file=sys.stderr)
+        return 0
     if not options.quiet:
         _sum_up(result, path)
     return INTERRUPTED if result.stopped == "interrupted" else 0

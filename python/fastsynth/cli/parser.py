@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from fastsynth.cli import commands, dream, score
+from fastsynth.cli.compose import add_compose
 
 __all__ = ["build_parser"]
 
@@ -130,6 +131,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     _run_options(verb)
 
+    add_compose(_verb, verbs)
     dream.add(verbs)
 
     verb = _verb(verbs, "run", commands.run, "run a job described in a TOML file")

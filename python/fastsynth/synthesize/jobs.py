@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from fastsynth._errors import ImageError, ObjectiveError, WeightsError
 from fastsynth.image import read_metadata
 from fastsynth.render.refine import ENDING
 from fastsynth.synthesize.options import EngineOptions, split_options
-from fastsynth.synthesize.record import decode, find_image
+from fastsynth.synthesize.record import TRANSIENT, decode, find_image
 from fastsynth.synthesize.synthesizer import Synthesizer
 
 if sys.version_info >= (3, 11):
@@ -23,14 +24,22 @@ else:
 
 if TYPE_CHECKING:
     from fastsynth._types import ImageLike
+    from fastsynth.image import ImageArray
     from fastsynth.synthesize.result import Result
 
-__all__ = ["VERBS", "read_job", "replay", "run_job"]
+__all__ = ["PIXEL_VERBS", "VERBS", "read_job", "replay", "run_job"]
 
 VERBS = ("style_transfer", "synthesize_texture", "invert", "mix", "minimize", "dream", "visualize")
+# Verbs without a network, each with the function that does it: it takes the recorded arguments as
+# keywords and returns an ImageArray, in whose provenance these arguments are.
+PIXEL_VERBS = {
+    "compose": "fastsynth.compose:run",
+}
 # Arguments that are images, or lists of [image, weight]: there a string is a path, and for "init"
 # it may also be the name of a choice.
 IMAGES = ("content", "style", "exemplar", "image", "images", "init", "guide")
+# The same within the steps of a composition.
+STEP_IMAGES = ("backdrop", "b", "mask", "target")
 INIT_CHOICES = ("content", "noise", "style")
 
 
@@ -50,13 +59,14 @@ def run_job(
     inputs: Mapping[str, ImageLike] | None = None,
     base: str | os.PathLike[str] | None = None,
     **run: Any,
-) -> Result:
+) -> Result | ImageArray:
     """Runs a job: a mapping, or the path of a JOB.toml, whose image paths are relative to the file.
 
     inputs: images by the path or name that the job calls them.
     base: folder that relative paths start from; default: the file's own, or the working folder.
     run: keywords such as callback, progress, time_limit that come on top.
 
+    Gives the Result of a synthesis, or the ImageArray of a verb that needs no network ("compose").
     Raises ObjectiveError for a job that makes no sense, and whatever its verb raises.
 
     >>> import numpy as np
@@ -70,8 +80,9 @@ def run_job(
         base = Path(job).parent if base is None else base
         job = read_job(job)
     verb = job.get("verb")
-    if verb not in VERBS:
-        raise ObjectiveError(f"the job's verb must be one of {', '.join(VERBS)}, not {verb!r}")
+    if verb not in VERBS and verb not in PIXEL_VERBS:
+        known = ", ".join((*VERBS, *PIXEL_VERBS))
+        raise ObjectiveError(f"the job's verb must be one of {known}, not {verb!r}")
     unknown = set(job) - {"verb", "arguments", "engine", "output"}
     if unknown:
         raise ObjectiveError(
@@ -86,6 +97,10 @@ def run_job(
             f"known are {', '.join(EngineOptions.__annotations__)}"
         )
     arguments = decode_arguments(_table(job, "arguments"), Path(base or "."), inputs or {})
+    if verb in PIXEL_VERBS:
+        if engine:
+            raise ObjectiveError(f"{verb} uses no network: leave [engine] out of the job")
+        return run_pixel_verb(verb, arguments, run)
     with Synthesizer(**engine) as synthesizer:
         method = getattr(synthesizer, verb)
         keywords = {**arguments, **run}
@@ -98,6 +113,26 @@ def run_job(
     return result
 
 
+def run_pixel_verb(verb: str, arguments: Mapping[str, Any], run: Mapping[str, Any]) -> ImageArray:
+    """Does one of PIXEL_VERBS. Of `run` it takes what it knows: most have no loop to watch.
+
+    Raises ObjectiveError when the arguments do not fit.
+    """
+    module, name = PIXEL_VERBS[verb].split(":")
+    function: Callable[..., ImageArray] = getattr(importlib.import_module(module), name)
+    signature = inspect.signature(function)
+    keywords = {
+        **arguments,
+        **{key: value for key, value in run.items() if key not in TRANSIENT},
+        **{key: run[key] for key in TRANSIENT if key in run and key in signature.parameters},
+    }
+    try:
+        signature.bind(**keywords)
+    except TypeError as error:
+        raise ObjectiveError(f"the job does not fit {verb}: {error}") from error
+    return function(**keywords)
+
+
 def _table(job: Mapping[str, Any], name: str) -> dict[str, Any]:
     value = job.get(name, {})
     if not isinstance(value, Mapping):
@@ -106,38 +141,76 @@ def _table(job: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def decode_arguments(
-    arguments: Mapping[str, Any], base: Path, inputs: Mapping[str, ImageLike]
+    arguments: Mapping[str, Any],
+    base: Path,
+    inputs: Mapping[str, ImageLike],
+    place: str = "",
 ) -> dict[str, Any]:
-    """Keyword arguments of a verb from plain data."""
+    """Keyword arguments of a verb from plain data; `place` is where in a record they are."""
     find = find_image(base, inputs)
 
-    def as_image(value: Any) -> Any:
+    def as_image(value: Any, where: str) -> Any:
         if isinstance(value, str):
             return {"path": value}
         if isinstance(value, list):
             return [
-                [as_image(pair[0]), pair[1]] if isinstance(pair, list) and len(pair) == 2 else pair
+                [as_image(pair[0], where), pair[1]]
+                if isinstance(pair, list) and len(pair) == 2
+                else pair
                 for pair in value
             ]
+        if isinstance(value, Mapping) and value.get("verb") in PIXEL_VERBS:
+            inner = decode_arguments(_table(value, "arguments"), base, inputs, f"{where}.")
+            return run_pixel_verb(value["verb"], inner, {})
+        if isinstance(value, Mapping) and {"array", "dtype"} <= set(value):
+            return given_array(value, where, inputs)
         if isinstance(value, Mapping) and not {"path", "sha256"} & set(value):
-            return [[as_image(picture), weight] for picture, weight in value.items()]
+            return [[as_image(picture, where), weight] for picture, weight in value.items()]
         return value
 
     def prepare(key: str, value: Any) -> Any:
         if key == "init" and value in INIT_CHOICES:
             return value
         if key in IMAGES:
-            return as_image(value)
+            return as_image(value, place + key)
         if key == "objective" and isinstance(value, list):
             return [prepare(key, term) for term in value]
         if key == "objective" and isinstance(value, Mapping):
             return {k: prepare(k, v) for k, v in value.items()}
+        if key == "steps" and isinstance(value, list):
+            return [prepare_step(step, f"{place}steps.{i}.") for i, step in enumerate(value)]
         return value
+
+    def prepare_step(step: Any, where: str) -> Any:
+        if not isinstance(step, Mapping):
+            return step
+        return {k: as_image(v, where + k) if k in STEP_IMAGES else v for k, v in step.items()}
 
     decoded = {key: decode(prepare(key, value), find) for key, value in arguments.items()}
     if isinstance(decoded.get("size"), list):
         decoded["size"] = tuple(decoded["size"])
     return decoded
+
+
+def given_array(
+    described: Mapping[str, Any], where: str, inputs: Mapping[str, ImageLike]
+) -> ImageLike:
+    """The array that a record describes by shape and type, from `inputs` by its place there."""
+    shape, dtype = tuple(described["array"]), described["dtype"]
+    if where not in inputs:
+        raise ImageError(
+            f"the image {where!r} of the record was an array {shape} of {dtype}; "
+            f"hand it in with inputs={{{where!r}: array}}"
+        )
+    given: Any = inputs[where]
+    found = (tuple(getattr(given, "shape", ())), str(getattr(given, "dtype", "")))
+    if found != (shape, dtype):
+        raise ImageError(
+            f"the input {where!r} is {found[0]} of {found[1] or type(given).__name__}, "
+            f"the record says {shape} of {dtype}"
+        )
+    array: ImageLike = given
+    return array
 
 
 def replay(
@@ -146,10 +219,10 @@ def replay(
     inputs: Mapping[str, ImageLike] | None = None,
     weights: str | os.PathLike[str] | None = None,
     **run: Any,
-) -> Result:
+) -> Result | ImageArray:
     """Makes a saved picture again from the record inside it: the same bits on the same machine.
 
-    path: a file that `Result.save` wrote.
+    path: a file that `Result.save` or `ImageArray.save` wrote.
     inputs: images by the path or name in the record, for those that are elsewhere or were arrays.
         The others are looked for where they were, then beside the file.
     weights: a file of weights that is elsewhere now; its checksum must agree.
@@ -163,9 +236,13 @@ def replay(
     record = read_metadata(path)
     if record is None or "verb" not in record:
         raise ImageError(f"{os.fspath(path)} carries no record of a synthesis by fastsynth")
-    engine = record["engine"]
-    if "arguments" not in record or not isinstance(engine, Mapping):
+    engine: Any = record.get("engine")
+    pixels_only = record["verb"] in PIXEL_VERBS
+    if "arguments" not in record or not (pixels_only or isinstance(engine, Mapping)):
         raise ImageError(f"the record in {os.fspath(path)} is not complete")
+    if pixels_only:
+        arguments = decode_arguments(record["arguments"], Path(path).parent, inputs or {})
+        return run_pixel_verb(record["verb"], arguments, run)
     levels = record.get("levels", [])
     arguments = decode_arguments(record["arguments"], Path(path).parent, inputs or {})
     if any(level["stopped"] in ENDING for level in levels):
