@@ -25,5 +25,6 @@ void register_native(py::module_& module);
 void register_objective(py::module_& module);
 void register_optimize(py::module_& module);
 void register_dream(py::module_& module);
+void register_synthesize(py::module_& module);
 
 }  // namespace fastsynth

@@ -12,4 +12,5 @@ PYBIND11_MODULE(_core, module) {
     fastsynth::register_objective(module);
     fastsynth::register_optimize(module);
     fastsynth::register_dream(module);
+    fastsynth::register_synthesize(module);
 }

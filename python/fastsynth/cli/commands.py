@@ -76,7 +76,7 @@ def mix(options: argparse.Namespace) -> int:
 def run(options: argparse.Namespace) -> int:
     """fastsynth run JOB.toml"""
     from fastsynth.synthesize import read_job, run_job
-    from fastsynth.synthesize.jobs import PIXEL_VERBS
+    from fastsynth.synthesize.jobs import shows_progress
 
     job = read_job(options.job)
     output = options.output or job.get("output")
@@ -90,7 +90,7 @@ def run(options: argparse.Namespace) -> int:
         options,
         output,
         lambda callback: run_job(job, base=Path(options.job).parent, callback=callback),
-        bar=job.get("verb") not in PIXEL_VERBS,
+        bar=shows_progress(job.get("verb")),
     )
 
 
@@ -98,7 +98,7 @@ def replay(options: argparse.Namespace) -> int:
     """fastsynth replay PICTURE"""
     from fastsynth.image import read_metadata
     from fastsynth.synthesize import replay as make_again
-    from fastsynth.synthesize.jobs import PIXEL_VERBS
+    from fastsynth.synthesize.jobs import shows_progress
 
     inputs = {}
     for item in options.input:
@@ -119,7 +119,7 @@ def replay(options: argparse.Namespace) -> int:
         lambda callback: make_again(
             options.picture, inputs=inputs, weights=options.weights, callback=callback
         ),
-        bar=record.get("verb") not in PIXEL_VERBS,
+        bar=shows_progress(record.get("verb")),
     )
 
 
@@ -266,14 +266,20 @@ def _sum_up(result: Result, path: Path) -> None:
         )
     console.print(table)
     engine = result.provenance["engine"]
+    with_network = "weights" in engine
+    network = (
+        f"{engine['network']} with {engine['weights']['id']} weights, "
+        f"{engine['backend']} on {engine['provider']}, "
+        if with_network
+        else ""
+    )
     console.print(
         f"{path}: {result.size[0]}×{result.size[1]}, {result.evaluations} evaluations in "
-        f"{result.seconds['total']:.1f} s; {engine['network']} with {engine['weights']['id']} "
-        f"weights, {engine['backend']} on {engine['provider']}, {engine['threads']} threads",
+        f"{result.seconds['total']:.1f} s; {network}{engine['threads']} threads",
         highlight=False,
         soft_wrap=True,
     )
-    if engine["weights"]["id"].startswith("random"):
+    if with_network and engine["weights"]["id"].startswith("random"):
         console.print(
             "Random weights paint textures and colours; for shapes as in the literature: "
             "fastsynth weights get oxford",

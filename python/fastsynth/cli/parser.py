@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from fastsynth.cli import commands, dream, score
+from fastsynth.cli import analogy, commands, dream, score
 from fastsynth.cli.compose import add_compose
 
 __all__ = ["build_parser"]
@@ -133,6 +133,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     add_compose(_verb, verbs)
     dream.add(verbs)
+    analogy.add(verbs)
 
     verb = _verb(verbs, "run", commands.run, "run a job described in a TOML file")
     verb.add_argument(

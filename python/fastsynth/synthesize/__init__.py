@@ -1,5 +1,6 @@
 """The public verbs, wired from the stages."""
 
+from fastsynth.synthesize.analogy import image_analogy
 from fastsynth.synthesize.functions import (
     dream,
     dream_zoom,
@@ -21,6 +22,7 @@ __all__ = [
     "Synthesizer",
     "dream",
     "dream_zoom",
+    "image_analogy",
     "invert",
     "minimize",
     "mix",

@@ -31,13 +31,25 @@ __all__ = ["PIXEL_VERBS", "VERBS", "read_job", "replay", "run_job"]
 
 VERBS = ("style_transfer", "synthesize_texture", "invert", "mix", "minimize", "dream", "visualize")
 # Verbs without a network, each with the function that does it: it takes the recorded arguments as
-# keywords and returns an ImageArray, in whose provenance these arguments are.
+# keywords and returns an ImageArray or a Result, in whose provenance these arguments are.
 PIXEL_VERBS = {
     "compose": "fastsynth.compose:run",
+    "image_analogy": "fastsynth.synthesize.analogy:image_analogy",
 }
 # Arguments that are images, or lists of [image, weight]: there a string is a path, and for "init"
 # it may also be the name of a choice.
-IMAGES = ("content", "style", "exemplar", "image", "images", "init", "guide")
+IMAGES = (
+    "content",
+    "style",
+    "exemplar",
+    "image",
+    "images",
+    "init",
+    "guide",
+    "a",
+    "a_prime",
+    "b",
+)
 # The same within the steps of a composition.
 STEP_IMAGES = ("backdrop", "b", "mask", "target")
 INIT_CHOICES = ("content", "noise", "style")
@@ -113,13 +125,15 @@ def run_job(
     return result
 
 
-def run_pixel_verb(verb: str, arguments: Mapping[str, Any], run: Mapping[str, Any]) -> ImageArray:
+def run_pixel_verb(
+    verb: str, arguments: Mapping[str, Any], run: Mapping[str, Any]
+) -> Result | ImageArray:
     """Does one of PIXEL_VERBS. Of `run` it takes what it knows: most have no loop to watch.
 
     Raises ObjectiveError when the arguments do not fit.
     """
     module, name = PIXEL_VERBS[verb].split(":")
-    function: Callable[..., ImageArray] = getattr(importlib.import_module(module), name)
+    function: Callable[..., Result | ImageArray] = getattr(importlib.import_module(module), name)
     signature = inspect.signature(function)
     keywords = {
         **arguments,
@@ -131,6 +145,11 @@ def run_pixel_verb(verb: str, arguments: Mapping[str, Any], run: Mapping[str, An
     except TypeError as error:
         raise ObjectiveError(f"the job does not fit {verb}: {error}") from error
     return function(**keywords)
+
+
+def shows_progress(verb: Any) -> bool:
+    """Whether a verb calls back while it runs: all but the quick ones do."""
+    return verb not in PIXEL_VERBS or verb == "image_analogy"
 
 
 def _table(job: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -179,7 +198,12 @@ def decode_arguments(
             return {k: prepare(k, v) for k, v in value.items()}
         if key == "steps" and isinstance(value, list):
             return [prepare_step(step, f"{place}steps.{i}.") for i, step in enumerate(value)]
-        return value
+        return prepare_masks(value) if key == "masks" else value
+
+    def prepare_masks(masks: Any) -> Any:
+        if not isinstance(masks, Mapping):
+            return masks
+        return {k: as_image(v, f"{place}masks.{k}") for k, v in masks.items()}
 
     def prepare_step(step: Any, where: str) -> Any:
         if not isinstance(step, Mapping):

@@ -28,9 +28,10 @@ from fastsynth.objective import Sum, Term
 from fastsynth.objective.blend import WeightedPictures
 
 if TYPE_CHECKING:
+    from fastsynth._core import ThreadPool
     from fastsynth.synthesize.synthesizer import Synthesizer
 
-__all__ = ["decode", "describe_engine", "encode", "record"]
+__all__ = ["decode", "describe_engine", "describe_machine", "encode", "record"]
 
 # Keywords that do not change the picture, or that are no data.
 TRANSIENT = ("callback", "cancel", "progress", "time_limit")
@@ -202,18 +203,12 @@ def describe_engine(
     synthesizer: Synthesizer, objective: Term | Sum, pooling: str
 ) -> dict[str, Any]:
     """What computed: networks, weights with checksums, backend, threads, versions."""
-    from fastsynth import __version__, _core
-
     named: set[str] = {
         name for term in objective.terms() if (name := getattr(term, "network", None)) is not None
     }
     others = {name: synthesizer.weights_of(name) for name in sorted(named)}
 
     network = synthesizer.open(None, pooling)
-    versions = {"fastsynth": __version__, "python": platform.python_version()}
-    for module in ("numpy", "onnxruntime", "PIL"):
-        if module in sys.modules:
-            versions[module] = sys.modules[module].__version__
     weights = synthesizer.weights
     return {
         "network": synthesizer.network,
@@ -224,7 +219,16 @@ def describe_engine(
         "backend": network.backend,
         "device": network.device,
         "provider": network.provider,
-        "kernels": _core.kernel_set(),
-        "threads": synthesizer.pool.threads,
-        "versions": versions,
+        **describe_machine(synthesizer.pool),
     }
+
+
+def describe_machine(pool: ThreadPool) -> dict[str, Any]:
+    """What computed where there is no network: kernels, threads, versions."""
+    from fastsynth import __version__, _core
+
+    versions = {"fastsynth": __version__, "python": platform.python_version()}
+    for module in ("numpy", "onnxruntime", "PIL"):
+        if module in sys.modules:
+            versions[module] = sys.modules[module].__version__
+    return {"kernels": _core.kernel_set(), "threads": pool.threads, "versions": versions}

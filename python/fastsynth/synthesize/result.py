@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -71,12 +72,12 @@ class Result:
     @property
     def loss(self) -> float:
         """Total loss of the picture at the last level."""
-        return self.levels[-1].loss
+        return self.levels[-1].loss if self.levels else math.inf
 
     @property
     def losses(self) -> dict[str, NDArray[np.float64]]:
         """History of each part of the loss at the last level, one value per evaluation."""
-        return self.levels[-1].losses
+        return self.levels[-1].losses if self.levels else {}
 
     @property
     def evaluations(self) -> int:
@@ -109,10 +110,11 @@ class Result:
 
     def __repr__(self) -> str:
         width, height = self.size
+        weights = self.provenance["engine"].get("weights")
         return (
             f"<Result {width}x{height}, loss {self.loss:.4g} after {self.evaluations} evaluations "
-            f"in {self.seconds['total']:.1f} s, "
-            f"{self.provenance['engine']['weights']['id']} weights>"
+            f"in {self.seconds['total']:.1f} s"
+            f"{'' if weights is None else ', ' + weights['id'] + ' weights'}>"
         )
 
 
