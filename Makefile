@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml CMakeLists.txt $(shell find cpp models -type f)
 
-.PHONY: demo test check format docs clean
+.PHONY: demo test check format sanitize docs clean
 
 # Style transfer of the pictures in examples/ with the built-in weights: out/demo.png.
 demo: $(VENV)/.installed
@@ -19,6 +19,10 @@ test: $(VENV)/.installed-dev
 # Formatting, lint and types alone.
 check: $(VENV)/.installed-dev
 	$(BIN)/python scripts/check.py
+
+# The C++ tests under every sanitizer and kernel set; opt-in, a few minutes.
+sanitize:
+	$(PYTHON) scripts/sanitize.py
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .

@@ -17,6 +17,11 @@
 namespace fastsynth {
 namespace {
 
+double steady_seconds() {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch())
+        .count();
+}
+
 /// Shares the array's memory with C++; the last owner drops the array with the GIL held.
 std::shared_ptr<const float> share(FloatArray array) {
     const float* data = array.data();
@@ -73,24 +78,23 @@ std::shared_ptr<NativeNetwork> make_network(std::shared_ptr<NativeWeights> weigh
                                            std::move(pool));
 }
 
-std::vector<FloatArray> forward(NativeNetwork& network, const FloatArray& image,
-                                bool with_features) {
+/// Copies of all features, planar.
+std::vector<FloatArray> forward(NativeNetwork& network, const FloatArray& image) {
     require(image.ndim() == 3 && image.shape(0) == 3 && image.shape(1) == network.height() &&
                 image.shape(2) == network.width(),
             "the image must have shape (3, ", network.height(), ", ", network.width(), ")");
     std::vector<FloatArray> features;
-    if (with_features)
-        for (std::size_t tap = 0; tap < network.taps().size(); ++tap) {
-            const FeatureMap map = network.feature(tap);
-            features.emplace_back(std::vector<py::ssize_t>{map.channels, map.height, map.width});
-        }
     std::vector<float*> targets;
-    for (FloatArray& feature : features) targets.push_back(feature.mutable_data());
+    for (std::size_t tap = 0; tap < network.taps().size(); ++tap) {
+        const auto [channels, height, width] = network.shape(tap);
+        features.emplace_back(std::vector<py::ssize_t>{channels, height, width});
+        targets.push_back(features.back().mutable_data());
+    }
     const float* data = image.data();
     py::gil_scoped_release release;
-    network.forward(data);
-    for (std::size_t tap = 0; tap < targets.size(); ++tap)
-        to_planar(network.feature(tap), targets[tap]);
+    network.forward(data, [&](std::size_t tap, const FeatureMap& feature) {
+        to_planar(feature, targets[tap]);
+    });
     return features;
 }
 
@@ -99,29 +103,28 @@ FloatArray backward(NativeNetwork& network, const std::vector<FloatArray>& cotan
             " cotangents, one per tap, not ", cotangents.size());
     std::vector<const float*> sources;
     for (std::size_t tap = 0; tap < cotangents.size(); ++tap) {
-        const FeatureMap map = network.cotangent(tap);
+        const auto [channels, height, width] = network.shape(tap);
         const FloatArray& array = cotangents[tap];
-        require(array.ndim() == 3 && array.shape(0) == map.channels &&
-                    array.shape(1) == map.height && array.shape(2) == map.width,
-                "the cotangent of ", network.taps()[tap], " must have shape (", map.channels, ", ",
-                map.height, ", ", map.width, ")");
+        require(array.ndim() == 3 && array.shape(0) == channels && array.shape(1) == height &&
+                    array.shape(2) == width,
+                "the cotangent of ", network.taps()[tap], " must have shape (", channels, ", ",
+                height, ", ", width, ")");
         sources.push_back(array.data());
     }
     FloatArray gradient(
         {py::ssize_t{3}, py::ssize_t{network.height()}, py::ssize_t{network.width()}});
     float* data = gradient.mutable_data();
-    py::gil_scoped_release release;
-    for (std::size_t tap = 0; tap < sources.size(); ++tap) {
-        const FeatureMap map = network.cotangent(tap);
-        std::fill(map.data, map.data + map.size(), 0.0f);
+    const auto write = [&](std::size_t tap, const FeatureMap& map, bool add) {
+        if (!add) std::fill(map.data, map.data + map.size(), 0.0f);
         add_planar(sources[tap], map);
-    }
-    network.backward(data);
+        return true;
+    };
+    py::gil_scoped_release release;
+    network.backward(write, data);
     return gradient;
 }
 
-/// Seconds of (forward, backward), `count` times, by any network. Every cotangent is `cotangent`
-/// before each backward.
+/// Seconds of (forward, backward), `count` times, by any network. Every cotangent is `cotangent`.
 std::vector<std::pair<double, double>> time_passes(Network& network, const FloatArray& image,
                                                    int count, float cotangent) {
     require(image.size() == py::ssize_t{3} * network.height() * network.width(),
@@ -129,21 +132,24 @@ std::vector<std::pair<double, double>> time_passes(Network& network, const Float
     std::vector<float> gradient(static_cast<std::size_t>(image.size()));
     std::vector<std::pair<double, double>> seconds;
     const float* data = image.data();
-    const auto now = [] {
-        return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch())
-            .count();
+    double writing = 0.0;  // is no part of the network's time
+    const auto write = [&](std::size_t, const FeatureMap& map, bool add) {
+        const double start = steady_seconds();
+        if (!add)
+            std::fill(map.data, map.data + map.size(), cotangent);
+        else
+            for (std::size_t i = 0; i < map.size(); ++i) map.data[i] += cotangent;
+        writing += steady_seconds() - start;
+        return true;
     };
     py::gil_scoped_release release;
     for (int i = 0; i < count; ++i) {
-        for (std::size_t tap = 0; tap < network.taps().size(); ++tap) {
-            const FeatureMap map = network.cotangent(tap);
-            std::fill(map.data, map.data + map.size(), cotangent);
-        }
-        const double start = now();
+        const double start = steady_seconds();
         network.forward(data);
-        const double middle = now();
-        network.backward(gradient.data());
-        seconds.emplace_back(middle - start, now() - middle);
+        const double middle = steady_seconds();
+        writing = 0.0;
+        network.backward(write, gradient.data());
+        seconds.emplace_back(middle - start, steady_seconds() - middle - writing);
     }
     return seconds;
 }
@@ -187,7 +193,7 @@ void register_native(py::module_& module) {
         .def(py::init(&make_network), py::arg("weights"), py::arg("height"), py::arg("width"),
              py::arg("taps"), py::arg("pooling") = "max", py::arg("precision") = "exact",
              py::arg("with_gradient") = true, py::arg("pool") = nullptr)
-        .def("forward", &forward, py::arg("image"), py::arg("with_features") = true)
+        .def("forward", &forward, py::arg("image"))
         .def("backward", &backward, py::arg("cotangents"))
         .def_property_readonly("memory_bytes", &NativeNetwork::memory_bytes)
         .def("set_profiling", &NativeNetwork::set_profiling, py::arg("on"))

@@ -1,4 +1,5 @@
 // Network, and CallbackNetwork: a network whose passes are Python calls (the ONNX Runtime backend).
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <utility>
@@ -57,7 +58,6 @@ class CallbackNetwork final : public Network {
     int width() const override { return static_cast<int>(image_.shape(2)); }
     const std::vector<std::string>& taps() const override { return taps_; }
     FeatureMap feature(std::size_t tap) override { return feature_maps_.at(tap); }
-    FeatureMap cotangent(std::size_t tap) override { return cotangent_maps_.at(tap); }
 
     void forward(const float* image) override {
         std::copy(image, image + image_.size(), image_data_);
@@ -65,7 +65,11 @@ class CallbackNetwork final : public Network {
         forward_();
     }
 
-    void backward(float* image_gradient) override {
+    void backward(const WriteCotangent& write, float* image_gradient) override {
+        for (std::size_t tap = taps_.size(); tap-- > 0;) {
+            const FeatureMap& map = cotangent_maps_[tap];
+            if (!write(tap, map, false)) std::fill(map.data, map.data + map.size(), 0.0f);
+        }
         {
             py::gil_scoped_acquire gil;
             backward_();

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,7 +29,12 @@ LIMITS: dict[str, float] = {
     "exact": 3e-6,
     "fast": 1.2e-5,
 }  # relative error, whole chain
-SIZES = [(1, 1), (2, 3), (5, 7), (16, 16), (37, 51), (64, 48), (130, 70), (98, 101)]
+SHAPES = Path(__file__).resolve().parents[2] / "cpp/tests/shapes.txt"  # shared with the C++ tests
+SIZES = [
+    (int(line.split()[2]), int(line.split()[3]))
+    for line in SHAPES.read_text().splitlines()
+    if not line.startswith("#")
+]
 
 
 @dataclass(frozen=True)

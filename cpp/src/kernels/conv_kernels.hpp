@@ -41,10 +41,9 @@ struct ForwardOutput {
     Pooling pooling = Pooling::max;
 };
 
-/// What is done with the sums of a backward convolution: map = mask & (scale * sum + addend).
+/// What is done with the sums of a backward convolution: map = mask & (scale * sum).
 struct BackwardOutput {
     float* map = nullptr;
-    const float* addend = nullptr;       ///< cotangent of a tap; may be `map` itself; null: 0
     const std::uint8_t* mask = nullptr;  ///< ReLU bits; null: all pass
     float scale = 1.0f;                  ///< 1/4 when the map is the gradient of average pooling
 };
@@ -55,7 +54,8 @@ struct Convolution {
     int out_blocks = 0;
     int height = 0;
     int width = 0;
-    const float* weights = nullptr;  ///< packed by `WinogradKernels::pack`
+    const float* weights = nullptr;  ///< all packs of output channels, transformed or arranged
+    bool is_transformed = true;      ///< false: `weights` are arranged, tasks transform them
     ConvInput input;
     bool is_backward = false;  ///< which of the two outputs counts
     ForwardOutput forward;
@@ -79,19 +79,17 @@ struct ConvTask {
 /// Winograd F(m×m, 3×3) for one m. n = m + 2 is the edge of an input tile.
 struct WinogradKernels {
     int m;
-    /// Floats of scratch memory that a task needs.
-    std::size_t (*scratch_floats)(int tiles, int in_blocks);
+    /// Floats of scratch memory that a task of so many tiles needs.
+    std::size_t (*scratch_floats)(const Convolution&, int tiles);
     void (*run)(const Convolution&, const ConvTask&);
 
-    /// Transforms the kernels of output pack `pack`: from OIHW weights [outputs][inputs][3][3] to
-    /// [n*n][in_blocks * B][out_pack] at `packed`. `backward` makes the kernels of the gradient:
-    /// inputs and outputs swapped (the counts still name the OIHW array's), the kernel turned by
-    /// 180°.
-    void (*pack)(const float* weights, int outputs, int inputs, bool backward, int pack,
-                 float* packed);
+    /// Transforms the kernels of one pack of outputs from what `arrange` made, [channels][9]
+    /// [out_pack], to [n][channels][out_pack]: row `row` of the n×n points, `stride` floats from
+    /// one point to the next.
+    void (*transform_weights)(const float* arranged, int channels, int row, float* transformed,
+                              std::size_t stride);
 
-    // The transforms alone, for tests: one tile [n][n], sums [n][n] -> [m][m], kernel [3][3] ->
-    // [n][n].
+    // The transforms alone, for tests: one tile [n][n], sums [n][n] -> [m][m].
     void (*transform_input)(const float* tile, float* transformed);
     void (*transform_output)(const float* sums, float* outputs);
 };
@@ -120,9 +118,9 @@ struct FirstLayerKernels {
     void (*forward)(const FirstLayer&, const ForwardOutput& output, bool stream, int first,
                     int last);
     /// Rows [first, last) of the gradient of the picture [3][height][width], from the gradient of
-    /// the layer's sums.
-    void (*backward)(const FirstLayer&, const float* gradient, float* image_gradient, int first,
-                     int last);
+    /// the layer's sums: bits & gradient, or all of it where `bits` is null.
+    void (*backward)(const FirstLayer&, const float* gradient, const std::uint8_t* bits,
+                     float* image_gradient, int first, int last);
 };
 
 /// Passes over whole maps, for the rare places where nothing can be fused. All work on vectors
@@ -144,6 +142,12 @@ struct ConvKernels {
     const WinogradKernels* winograd4;  ///< F(4×4, 3×3): relative error 3e-7 to 6e-7
     const WinogradKernels*
         winograd6;  ///< F(6×6, 3×3): a fifth less arithmetic, four times the error
+    /// Brings the kernels of output pack `pack` from OIHW weights [outputs][inputs][3][3] into
+    /// the order of the micro-kernel, [in_blocks * B][9][out_pack], zeros where channels are
+    /// missing. `backward` makes the kernels of the gradient: inputs and outputs swapped (the
+    /// counts still name the OIHW array's), the kernel turned by 180°.
+    void (*arrange)(const float* weights, int outputs, int inputs, bool backward, int pack,
+                    float* arranged);
     const FirstLayerKernels* first;
     MapKernels maps;
     /// Runs `rounds` rounds of independent fused multiply-adds in registers; returns their number

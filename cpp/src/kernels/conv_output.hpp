@@ -1,5 +1,5 @@
 // What happens to the outputs of a convolution tile while they are still in registers: bias, ReLU,
-// bits, pooling; or, on the way back, scale, cotangent, mask. A map that is not written here would
+// bits, pooling; or, on the way back, scale, mask. A map that is not written here would
 // have to be read again.
 #pragma once
 
@@ -92,10 +92,6 @@ struct TileOutput {
         if (out.scale != 1.0f)
             FASTSYNTH_UNROLL for (int i = 0; i < m; ++i)
                 FASTSYNTH_UNROLL for (int j = 0; j < m; ++j) tile[i][j] *= out.scale;
-        if (out.addend)
-            each<partial>(rows, columns, [&](int i, int j) {
-                tile[i][j] += load(out.addend + (pixel + std::size_t(i) * at.width + j) * lanes);
-            });
         if (out.mask)
             each<partial>(rows, columns, [&](int i, int j) {
                 tile[i][j] =

@@ -90,9 +90,10 @@ void forward(const FirstLayer& layer, const ForwardOutput& out, bool is_streamed
 /// with kernels turned by 180°. One vector of partial sums per pixel and colour, its lanes added at
 /// the end. Neighbours outside the picture count as zero; `inside` promises that those to the left
 /// and right are in it.
-template <int count, bool inside>
-__attribute__((noinline)) void backward_block(const FirstLayer& layer, const float* gradient, int y,
-                                              int x, float* out) {
+/// `masked`: only what `bits` let through counts.
+template <int count, bool inside, bool masked>
+__attribute__((noinline)) void backward_block(const FirstLayer& layer, const float* gradient,
+                                              const std::uint8_t* bits, int y, int x, float* out) {
     Floats sums[count][3];
     FASTSYNTH_UNROLL for (int t = 0; t < count; ++t) FASTSYNTH_UNROLL for (int i = 0; i < 3; ++i)
         sums[t][i] = Floats{};
@@ -104,15 +105,16 @@ __attribute__((noinline)) void backward_block(const FirstLayer& layer, const flo
                 continue;  // then count is 1
             const float* w =
                 layer.backward_weights + std::size_t(ky * 3 + kx) * layer.out_blocks * 3 * lanes;
-            const float* dz = gradient + (std::size_t(source) * layer.width + (x + kx - 1)) * lanes;
-            for (int block = 0; block < layer.out_blocks; ++block) {
+            const std::size_t plane = std::size_t(layer.height) * layer.width;
+            std::size_t pixel = std::size_t(source) * layer.width + (x + kx - 1);
+            for (int block = 0; block < layer.out_blocks; ++block, pixel += plane) {
                 FASTSYNTH_UNROLL for (int t = 0; t < count; ++t) {
-                    const Floats v = load(dz + t * lanes);
+                    Floats v = load(gradient + (pixel + t) * lanes);
+                    if (masked) v = select(load_bits(bits, pixel + t), v);
                     FASTSYNTH_UNROLL for (int i = 0; i < 3; ++i) sums[t][i] +=
                         v * load(w + i * lanes);
                 }
                 w += 3 * lanes;
-                dz += std::size_t(layer.height) * layer.width * lanes;
             }
         }
     }
@@ -126,8 +128,9 @@ constexpr int gradient_block = 8;
 constexpr int gradient_block = 4;
 #endif
 
-void backward(const FirstLayer& layer, const float* gradient, float* image_gradient, int first,
-              int last) {
+template <bool masked>
+void backward_rows(const FirstLayer& layer, const float* gradient, const std::uint8_t* bits,
+                   float* image_gradient, int first, int last) {
     const std::size_t plane = std::size_t(layer.height) * layer.width;
     const float* A = layer.normalise;
     for (int y = first; y < last; ++y)
@@ -136,9 +139,10 @@ void backward(const FirstLayer& layer, const float* gradient, float* image_gradi
             int count = 1;
             if (x >= 1 && x + gradient_block + 1 <= layer.width) {
                 count = gradient_block;
-                backward_block<gradient_block, true>(layer, gradient, y, x, normalised);
+                backward_block<gradient_block, true, masked>(layer, gradient, bits, y, x,
+                                                             normalised);
             } else {
-                backward_block<1, false>(layer, gradient, y, x, normalised);
+                backward_block<1, false, masked>(layer, gradient, bits, y, x, normalised);
             }
             // The picture's gradient is Aᵀ times that of the normalised one.
             for (int t = 0; t < count; ++t)
@@ -149,6 +153,15 @@ void backward(const FirstLayer& layer, const float* gradient, float* image_gradi
                 }
             x += count;
         }
+}
+
+void backward(const FirstLayer& layer, const float* gradient, const std::uint8_t* bits,
+              float* image_gradient, int first, int last) {
+    if (bits) {
+        backward_rows<true>(layer, gradient, bits, image_gradient, first, last);
+    } else {
+        backward_rows<false>(layer, gradient, bits, image_gradient, first, last);
+    }
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 //   1. input transform   V[ξ][tile][c] = Bᵀ d B for all input channels       n² · tiles · C floats:
 //   L2 or L3
 //   2. for each pack of output channels:
+//      weights           U[ξ][c][o] = G g Gᵀ, unless it was made beforehand (winograd_weights.hpp)
 //      products          M[ξ][tile][o] = Σ_c V[ξ][tile][c] · U[ξ][c][o]      n² products of
 //      matrices; M stays in L2 output transform  y = Aᵀ M A, then bias, ReLU, pooling …
 //      (conv_output.hpp)
@@ -33,30 +34,56 @@ struct Convolve {
     using W = Winograd<m>;
     static constexpr int n = W::n, points = n * n;
 
-    static std::size_t scratch_floats(int tiles, int in_blocks) {
-        return points * (plane_stride(std::size_t(tiles) * in_blocks * lanes) +
-                         plane_stride(std::size_t(tiles) * out_pack));
+    static std::size_t v_stride(const Convolution& conv, int tiles) {
+        return plane_stride(std::size_t(tiles) * conv.in_blocks * lanes);
+    }
+    static std::size_t m_stride(int tiles) { return plane_stride(std::size_t(tiles) * out_pack); }
+    static std::size_t u_stride(const Convolution& conv) {
+        const std::size_t floats = std::size_t(conv.in_blocks) * lanes * out_pack;
+        return conv.is_transformed ? floats : plane_stride(floats);
+    }
+
+    static std::size_t scratch_floats(const Convolution& conv, int tiles) {
+        return points * (v_stride(conv, tiles) + m_stride(tiles)) +
+               (conv.is_transformed ? 0 : n * u_stride(conv));
     }
 
     static void run(const Convolution& conv, const ConvTask& task) {
-        const std::size_t v_stride = plane_stride(std::size_t(task.tiles) * conv.in_blocks * lanes);
-        const std::size_t m_stride = plane_stride(std::size_t(task.tiles) * out_pack);
+        const std::size_t stride_v = v_stride(conv, task.tiles), stride_m = m_stride(task.tiles);
         float* V = task.scratch;
-        float* M = V + points * v_stride;
+        float* M = V + points * stride_v;
+        float* U = M + points * stride_m;
 
         Stopwatch watch(task.seconds);
         for (int block = 0; block < conv.in_blocks; ++block)
             with_reader(conv.input, block, conv.height, conv.width, [&](auto reader) {
-                transform_input(conv, task, block, reader, V, v_stride);
+                transform_input(conv, task, block, reader, V, stride_v);
             });
         watch.lap(0);
         for (int output = task.first_output; output < task.last_output; ++output) {
-            multiply(conv, task, output, V, v_stride, M, m_stride);
+            for (int row = 0; row < n; ++row) {
+                const float* weights = weights_of(conv, output, row, U);
+                for (int column = 0; column < n; ++column) {
+                    const int point = row * n + column;
+                    multiply(conv, task, weights + column * u_stride(conv), V + point * stride_v,
+                             M + point * stride_m);
+                }
+            }
             watch.lap(1);
-            transform_output(conv, task, output, M, m_stride);
+            transform_output(conv, task, output, M, stride_m);
             watch.lap(2);
         }
         if (conv.stream) fence();
+    }
+
+    /// U of a pack of output channels at one row of points: [n][c][out_pack], u_stride apart.
+    static const float* weights_of(const Convolution& conv, int output, int row, float* scratch) {
+        const int channels = conv.in_blocks * lanes;
+        const std::size_t pack = std::size_t(output) * channels * out_pack;
+        if (conv.is_transformed)
+            return conv.weights + pack * points + std::size_t(row) * n * u_stride(conv);
+        transform_weights<m>(conv.weights + pack * 9, channels, row, scratch, u_stride(conv));
+        return scratch;
     }
 
     /// V of one channel block, for all tiles of the task. Layout: [ξ][block of
@@ -97,19 +124,15 @@ struct Convolve {
         }
     }
 
-    static void multiply(const Convolution& conv, const ConvTask& task, int output, const float* V,
-                         std::size_t v_stride, float* M, std::size_t m_stride) {
-        const int channels = conv.in_blocks * lanes;
+    /// M = V U at one point.
+    static void multiply(const Convolution& conv, const ConvTask& task, const float* U,
+                         const float* V, float* M) {
+        const std::size_t channels = std::size_t(conv.in_blocks) * lanes;
         const int blocks = block_count(task.tiles);
-        for (int point = 0; point < points; ++point) {
-            const float* U =
-                conv.weights + (std::size_t(output) * points + point) * channels * out_pack;
-            for (int i = 0; i < blocks; ++i) {
-                const TileBlock part = tile_block(task.tiles, blocks, i);
-                multiply_table[part.count](
-                    V + point * v_stride + std::size_t(part.start) * channels, U, conv.in_blocks,
-                    M + point * m_stride + std::size_t(part.start) * out_pack);
-            }
+        for (int i = 0; i < blocks; ++i) {
+            const TileBlock part = tile_block(task.tiles, blocks, i);
+            multiply_table[part.count](V + part.start * channels, U, conv.in_blocks,
+                                       M + std::size_t(part.start) * out_pack);
         }
     }
 
@@ -167,7 +190,7 @@ constexpr WinogradKernels make_kernels() {
     return {m,
             Convolve<m>::scratch_floats,
             Convolve<m>::run,
-            pack_weights<m>,
+            transform_weights<m>,
             Convolve<m>::test_input,
             Convolve<m>::test_output};
 }

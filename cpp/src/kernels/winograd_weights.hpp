@@ -1,5 +1,11 @@
-// The weights of a Winograd convolution: U = G g Gᵀ, computed in float64, rounded once, and packed
-// for the micro-kernel.
+// The weights of a Winograd convolution. Two steps:
+//   1. arrange   OIHW -> [pack of outputs][c][9][out_pack]: once per loaded weights, a permutation
+//   2. transform U = G g Gᵀ, [c][9][out_pack] -> [ξ][c][out_pack] for one pack: before it is used
+//
+// U is n²/9 times as large as g (4 times for m = 4). It is made once and kept, or (NativeWeights
+// decides) every task makes it anew, a row of points of one pack at a time, so that it never leaves
+// L2. Step 2 is done in float32 (matrix entries rounded once from float64); the errors of many
+// channels average out, and do not show in a layer's error (bench/native.py accuracy).
 #pragma once
 
 #include "microkernel.hpp"
@@ -7,11 +13,34 @@
 namespace fastsynth {
 namespace FASTSYNTH_KERNEL_SET {
 
-/// G of winograd_points.hpp.
+/// See ConvKernels::arrange.
+inline void arrange_weights(const float* weights, int outputs, int inputs, bool backward, int pack,
+                            float* arranged) {
+    // The arranged convolution reads `from` channels and writes `to`; OIHW strides follow from the
+    // direction.
+    const int from = backward ? outputs : inputs, to = backward ? inputs : outputs;
+    const std::size_t from_stride = backward ? std::size_t(inputs) * 9 : 9;
+    const std::size_t to_stride = backward ? 9 : std::size_t(inputs) * 9;
+    const int channels = (from + lanes - 1) / lanes * lanes;
+    for (int first = 0; first < channels; first += lanes)  // blocks that stay in L1 while turned
+        for (int lane = 0; lane < out_pack; ++lane) {
+            const int o = pack * out_pack + lane;
+            for (int c = first; c < first + lanes; ++c) {
+                const bool exists = c < from && o < to;
+                const float* kernel = weights + (exists ? c * from_stride + o * to_stride : 0);
+                float* target = arranged + std::size_t(c) * 9 * out_pack + lane;
+                for (int k = 0; k < 9; ++k)
+                    target[k * out_pack] = exists ? kernel[backward ? 8 - k : k] : 0.0f;
+            }
+        }
+}
+
+/// G of winograd_points.hpp. Rows come in pairs: where row i is (k, k p, k p²), row i + 1 is
+/// (k, -k p, k p²), because the product over all pairs is even.
 template <int m>
 struct KernelTransform {
     static constexpr int n = m + 2;
-    double G[n][3] = {};
+    float G[n][3] = {};
 
     constexpr KernelTransform() {
         for (int i = 0; i < n - 1; ++i) {
@@ -19,53 +48,45 @@ struct KernelTransform {
             double product = 1.0;
             for (int j = 0; j < n - 1; ++j)
                 if (j != i) product *= p - WinogradPoints<m>::points[j];
-            G[i][0] = 1.0 / product;
-            G[i][1] = p / product;
-            G[i][2] = p * p / product;
+            G[i][0] = static_cast<float>(1.0 / product);
+            G[i][1] = static_cast<float>(p / product);
+            G[i][2] = static_cast<float>(p * p / product);
         }
-        G[n - 1][2] = 1.0;
+        G[n - 1][2] = 1.0f;
+    }
+
+    /// r = G g, three values to n.
+    FASTSYNTH_INLINE void apply(const Floats* g, Floats* r) const {
+        r[0] = G[0][0] * g[0];
+        FASTSYNTH_UNROLL for (int i = 1; i < n - 1; i += 2) {
+            const Floats even = G[i][0] * g[0] + G[i][2] * g[2], odd = G[i][1] * g[1];
+            r[i] = even + odd;
+            r[i + 1] = even - odd;
+        }
+        r[n - 1] = g[2];
     }
 };
 
-/// See WinogradKernels::pack. Works on all output channels of a pack at once, so that the compiler
-/// can vectorise.
+/// U of one pack at the n points of one row, for `channels` input channels; `stride` floats from
+/// one point to the next. Row by row, because a row of 512 channels fits in L2 and all of U does
+/// not.
 template <int m>
-void pack_weights(const float* weights, int outputs, int inputs, bool backward, int pack,
-                  float* packed) {
+__attribute__((noinline)) void transform_weights(const float* arranged, int channels, int row,
+                                                 float* U, std::size_t stride) {
     constexpr int n = m + 2;
     constexpr KernelTransform<m> transform;
-    const auto& G = transform.G;
-    // The packed convolution reads `from` channels and writes `to`; OIHW strides follow from the
-    // direction.
-    const int from = backward ? outputs : inputs, to = backward ? inputs : outputs;
-    const std::size_t from_stride = backward ? std::size_t(inputs) * 9 : 9;
-    const std::size_t to_stride = backward ? 9 : std::size_t(inputs) * 9;
-    const int channels = (from + lanes - 1) / lanes * lanes;
-
-    double g[9][out_pack], rows[n][3][out_pack];
-    for (int c = 0; c < channels; ++c) {
-        for (int k = 0; k < 9; ++k)
-            for (int lane = 0; lane < out_pack; ++lane) {
-                const int o = pack * out_pack + lane;
-                const bool exists = c < from && o < to;
-                g[k][lane] = exists
-                                 ? weights[c * from_stride + o * to_stride + (backward ? 8 - k : k)]
-                                 : 0.0;
-            }
-        for (int i = 0; i < n; ++i)
-            for (int j = 0; j < 3; ++j)
-                for (int lane = 0; lane < out_pack; ++lane)
-                    rows[i][j][lane] =
-                        G[i][0] * g[j][lane] + G[i][1] * g[3 + j][lane] + G[i][2] * g[6 + j][lane];
-        for (int i = 0; i < n; ++i)
-            for (int j = 0; j < n; ++j) {
-                float* target = packed + (std::size_t(i * n + j) * channels + c) * out_pack;
-                for (int lane = 0; lane < out_pack; ++lane)
-                    target[lane] =
-                        static_cast<float>(G[j][0] * rows[i][0][lane] + G[j][1] * rows[i][1][lane] +
-                                           G[j][2] * rows[i][2][lane]);
-            }
-    }
+    const Floats a = broadcast(transform.G[row][0]), b = broadcast(transform.G[row][1]),
+                 c = broadcast(transform.G[row][2]);
+    for (int channel = 0; channel < channels; ++channel, arranged += 9 * out_pack, U += out_pack)
+        FASTSYNTH_UNROLL for (int j = 0; j < pack_vectors; ++j) {
+            const float* g = arranged + j * lanes;
+            Floats line[3], r[n];
+            FASTSYNTH_UNROLL for (int x = 0; x < 3; ++x) line[x] =
+                a * load(g + x * out_pack) + b * load(g + (3 + x) * out_pack) +
+                c * load(g + (6 + x) * out_pack);
+            transform.apply(line, r);
+            FASTSYNTH_UNROLL for (int k = 0; k < n; ++k) store(U + k * stride + j * lanes, r[k]);
+        }
 }
 
 }  // namespace FASTSYNTH_KERNEL_SET

@@ -65,41 +65,50 @@ void ImageObjective::clear(float* values, std::size_t count) {
                       });
 }
 
-/// Only what no term has replaced must be cleared: passes over the largest maps are worth saving.
-void ImageObjective::clear_cotangents(Network& network, const std::vector<char>& written) {
-    for (std::size_t tap = 0; tap < written.size(); ++tap)
-        if (!written[tap]) {
-            const FeatureMap map = network.cotangent(tap);
-            clear(map.data, map.size());
-        }
+/// Evaluates the parts of one tap that pull; see WriteCotangent.
+bool ImageObjective::pull(std::size_t n, std::size_t tap, const FeatureMap& map, bool add) {
+    bool written = false;
+    for (std::size_t i = 0; i < parts_.size(); ++i) {
+        Part& part = parts_[i];
+        if (!part.layer_term || part.network != n || part.tap != tap || weights_[i] == 0.0)
+            continue;
+        const Cotangent cotangent{map, weights_[i], add || written};
+        values_[i] =
+            weights_[i] * part.layer_term->evaluate(networks_[n]->feature(tap), cotangent, *pool_);
+        written = true;
+    }
+    return written;
 }
 
 double ImageObjective::evaluate(const float* x, float* gradient) {
     bool started = false;  // whether `gradient` holds something yet
     for (std::size_t n = 0; n < networks_.size(); ++n) {
         Network& network = *networks_[n];
-        bool ran = false, pulled = false;
-        std::vector<char> written(network.taps().size(), 0);
+        bool ran = false, pulls = false;
         for (std::size_t i = 0; i < parts_.size(); ++i) {
             Part& part = parts_[i];
             if (!part.layer_term || part.network != n) continue;
             if (!ran) network.forward(x);
             ran = true;
-            const Cotangent cotangent{network.cotangent(part.tap), weights_[i],
-                                      written[part.tap] != 0};
-            values_[i] = weights_[i] *
-                         part.layer_term->evaluate(network.feature(part.tap), cotangent, *pool_);
-            if (weights_[i] == 0.0) continue;
-            written[part.tap] = 1;
-            pulled = true;
+            if (weights_[i] != 0.0) {
+                pulls = true;  // valued when the gradient reaches its tap
+                continue;
+            }
+            const FeatureMap feature = network.feature(part.tap);
+            FeatureMap nowhere = feature;
+            nowhere.data = nullptr;
+            part.layer_term->evaluate(feature, {nowhere, 0.0, false}, *pool_);
+            values_[i] = 0.0;
         }
-        if (!pulled) continue;
-        clear_cotangents(network, written);
+        if (!pulls) continue;
+        const auto write = [this, n](std::size_t tap, const FeatureMap& map, bool add) {
+            return pull(n, tap, map, add);
+        };
         if (!started) {
-            network.backward(gradient);
+            network.backward(write, gradient);
         } else {
             if (scratch_.size() != size()) scratch_.resize(size());
-            network.backward(scratch_.data());
+            network.backward(write, scratch_.data());
             axpy(1.0f, scratch_.data(), gradient, size(), *pool_);
         }
         started = true;
@@ -121,18 +130,18 @@ std::vector<double> ImageObjective::gradient_norms(const float* x) {
     Buffer<float> gradient(size());
     for (std::size_t n = 0; n < networks_.size(); ++n) {
         Network& network = *networks_[n];
-        bool ran = false;
+        bool has_features = false;
         for (std::size_t i = 0; i < parts_.size(); ++i) {
             Part& part = parts_[i];
             if (!part.layer_term || part.network != n) continue;
-            if (!ran) network.forward(x);
-            ran = true;
-            std::vector<char> written(network.taps().size(), 0);
-            part.layer_term->evaluate(network.feature(part.tap),
-                                      {network.cotangent(part.tap), 1.0, false}, *pool_);
-            written[part.tap] = 1;
-            clear_cotangents(network, written);
-            network.backward(gradient.data());
+            if (!has_features) network.forward(x);
+            has_features = network.keeps_features();
+            const auto write = [&](std::size_t tap, const FeatureMap& map, bool add) {
+                if (tap != part.tap) return false;
+                part.layer_term->evaluate(network.feature(tap), {map, 1.0, add}, *pool_);
+                return true;
+            };
+            network.backward(write, gradient.data());
             norms[i] = norm1(gradient.data(), size(), *pool_);
         }
     }

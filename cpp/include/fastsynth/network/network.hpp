@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -34,6 +35,11 @@ void to_planar(const FeatureMap& map, float* planar);
 /// Adds planar (C, H, W) values to a map of any layout.
 void add_planar(const float* planar, const FeatureMap& map);
 
+/// Writes dLoss/dFeature of a tap into `map`, which has the feature's shape and layout. `add`: the
+/// map holds the gradient of deeper layers, to which it is added; otherwise the map holds nothing
+/// of use and all of it is replaced. Returns false, and leaves the map alone, if it is zero.
+using WriteCotangent = std::function<bool(std::size_t tap, const FeatureMap& map, bool add)>;
+
 class Network {
   public:
     virtual ~Network() = default;
@@ -47,16 +53,17 @@ class Network {
     /// Runs the image, planar RGB (3, H, W) in [0, 1], up to the deepest tap and no deeper.
     virtual void forward(const float* image) = 0;
 
-    /// Activations of a tap; valid until the next forward.
+    /// Activations of a tap; valid after forward until the next forward, or until `backward` has
+    /// asked for this tap's cotangent. Shape and layout are always valid.
     virtual FeatureMap feature(std::size_t tap) = 0;
 
-    /// Where the terms write dLoss/dFeature of a tap. The memory is the network's; backward reads
-    /// it, and may use it up.
-    virtual FeatureMap cotangent(std::size_t tap) = 0;
+    /// Writes the gradient with respect to the image of the last forward, planar (3, H, W). Calls
+    /// `write` once for each tap, from deep to shallow, when the gradient has come that far: so
+    /// cotangents need no memory of their own. In the call the tap's feature is still valid.
+    virtual void backward(const WriteCotangent& write, float* image_gradient) = 0;
 
-    /// Writes the gradient with respect to the image of the last forward, planar (3, H, W), from
-    /// all cotangents. It may be called several times after one forward, with other cotangents.
-    virtual void backward(float* image_gradient) = 0;
+    /// Whether the features outlive `backward`, so that it may be called again without a forward.
+    virtual bool keeps_features() const { return true; }
 };
 
 }  // namespace fastsynth

@@ -1,9 +1,9 @@
 // ImageObjective: Σ weight · term over the features of one or several networks and over the pixels
 // of one image.
 //
-// One evaluation runs each network forward once, lets the terms write their cotangents, runs each
-// network backward once and adds up. Parts are kept apart by name, so that a caller sees what the
-// total is made of.
+// One evaluation runs each network forward once and backward once, and adds up. The terms are
+// valued on the way back, when the gradient reaches their layer, so that they add to it in place.
+// Parts are kept apart by name, so that a caller sees what the total is made of.
 #pragma once
 
 #include <cstddef>
@@ -65,7 +65,7 @@ class ImageObjective final : public Objective {
 
     void add(Part part, double weight, std::string name);
     void clear(float* values, std::size_t count);
-    void clear_cotangents(Network& network, const std::vector<char>& written);
+    bool pull(std::size_t n, std::size_t tap, const FeatureMap& map, bool add);
 
     std::vector<std::shared_ptr<Network>> networks_;
     int height_, width_;

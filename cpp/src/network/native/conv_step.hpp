@@ -26,16 +26,14 @@ class WorkerScratch {
 
 class ConvStep {
   public:
-    /// `conv` has its geometry; weights, inputs and outputs are set through `conv` before the first
-    /// run. `in` and `out` are the real channel counts.
+    /// `conv` has its geometry and weights; inputs and outputs are set through `conv` before a run.
+    /// `in` and `out` are the real channel counts.
     ConvStep(std::string name, const Convolution& conv, int in, int out,
              const WinogradKernels& kernels, int threads);
 
     Convolution conv;
 
-    std::size_t scratch_floats() const {
-        return kernels_->scratch_floats(largest_group_, conv.in_blocks);
-    }
+    std::size_t scratch_floats() const { return kernels_->scratch_floats(conv, largest_group_); }
     void run(ThreadPool& pool, WorkerScratch& scratch);
 
     void set_profiling(bool on, int threads);

@@ -8,6 +8,7 @@
 #include "kernels/conv_kernels.hpp"
 #include "kernels/stopwatch.hpp"
 #include "network/native/conv_step.hpp"
+#include "network/native/memory_plan.hpp"
 
 namespace fastsynth {
 namespace {
@@ -20,10 +21,6 @@ constexpr std::size_t stream_threshold = std::size_t(4) << 20;
 /// the edges.
 constexpr int smallest_fast_map = 96;
 
-/// Untapped maps live in two buffers by turns: where one layer's input lies, its output does not.
-constexpr int in_own_memory = -1;
-int other(int buffer) { return buffer == 0 ? 1 : 0; }
-
 struct Layer {
     const ConvWeights* weights = nullptr;
     int height = 0, width = 0;
@@ -32,18 +29,16 @@ struct Layer {
     bool is_tapped = false;
 
     // Forward. A layer that is pooled and not tapped leaves no full map.
-    int forward_buffer = in_own_memory;  // of what the next layer reads: the map, or the pooled map
     float* map = nullptr;
     float* pooled = nullptr;
-    // Backward.
-    int gradient_buffer = in_own_memory;  // of what comes back: the gradient of the pooled map, or
-                                          // of the layer's sums
-    float* gradient = nullptr;
-    float* cotangent = nullptr;
+    // Backward, before the ReLU's mask.
+    float* gradient = nullptr;   // of the pooled map if there is one, else of the map
+    float* cotangent = nullptr;  // of the map, for a layer that is pooled and tapped
 
-    Buffer<float> feature_memory, cotangent_memory;  // taps
-    Buffer<float> planar_feature,
-        planar_cotangent;  // taps whose channels are no multiple of the block
+    // Taps whose channels are no multiple of the block are handed over planar.
+    float* planar_feature = nullptr;
+    float* planar_cotangent = nullptr;
+
     Buffer<std::uint8_t> relu_bits, route_bits;
 
     std::size_t positions() const { return static_cast<std::size_t>(height) * width; }
@@ -68,12 +63,13 @@ struct NativeNetwork::State {
         require(!wanted.empty(), "at least one layer must be tapped");
         measure(height, width, wanted);
         allocate();
+        wire_first_layer();
         wire_forward();
         if (options.with_gradient) wire_backward();
         scratch.allocate(pool->threads());
     }
 
-    // ---- layout: shapes, taps, which buffer holds what ----
+    // ---- layout: shapes, taps, what lies where ----
 
     void measure(int height, int width, const std::vector<std::string>& wanted) {
         for (const std::string& name : wanted) tap_layers.push_back(weights->find(name));
@@ -107,61 +103,48 @@ struct NativeNetwork::State {
         return layer.half_positions() * layer.blocks * kernels.lanes;
     }
 
-    /// The first layer's gradient is gathered by a pass of its own when it cannot come from a
-    /// convolution's output.
-    bool first_is_gathered() const { return layers.size() == 1 || layers[0].is_pooled; }
+    /// Steps of an evaluation, for the memory plan: layer i runs forward in step i. Then, from deep
+    /// to shallow, its cotangent is asked for in one step and it runs backward in the next.
+    int deepest() const { return static_cast<int>(layers.size()) - 1; }
+    int step_of_cotangent(int layer) const { return deepest() + 1 + 2 * (deepest() - layer); }
+    int step_of_backward(int layer) const { return step_of_cotangent(layer) + 1; }
 
     void allocate() {
-        std::size_t floats[2] = {0, 0};
-        const auto use = [&](int buffer, std::size_t count) {
-            if (buffer != in_own_memory) floats[buffer] = std::max(floats[buffer], count);
-        };
-        int previous = in_own_memory;
-        for (Layer& layer : layers) {
-            // A first layer that is pooled makes its full map first, in the other buffer.
-            if (layer.is_pooled || !layer.is_tapped) layer.forward_buffer = other(previous);
-            use(layer.forward_buffer, layer.is_pooled ? pooled_floats(layer) : map_floats(layer));
-            previous = layer.forward_buffer;
+        for (int i = 0; i <= deepest(); ++i) {
+            Layer& layer = layers[i];
+            const bool is_kept = layer.is_tapped && options.with_gradient;
+            const int last_look = is_kept ? step_of_cotangent(i) : i + 1;
+            if (layer.is_tapped || !layer.is_pooled || i == 0)
+                plan.add(map_floats(layer), i, last_look, layer.map);
+            if (layer.is_pooled) plan.add(pooled_floats(layer), i, i + 1, layer.pooled);
+            if (is_kept && is_planar(layer))
+                plan.add(planar_floats(layer), i, last_look, layer.planar_feature);
+            if (options.with_gradient) allocate_backward(i);
         }
-        if (layers[0].is_pooled && !layers[0].is_tapped)
-            use(other(layers[0].forward_buffer), map_floats(layers[0]));
-        if (options.with_gradient) {
-            previous = in_own_memory;
-            for (std::size_t i = layers.size() - 1; i-- > 0;) {
-                Layer& below = layers[i];
-                if (below.is_pooled || !below.is_tapped) below.gradient_buffer = other(previous);
-                use(below.gradient_buffer,
-                    below.is_pooled ? pooled_floats(below) : map_floats(below));
-                previous = below.gradient_buffer;
-                // What layer i reads is its dz: it lies there, or is formed while reading.
-            }
-            if (layers[0].is_pooled && !layers[0].is_tapped)
-                use(other(layers[0].gradient_buffer), map_floats(layers[0]));
-        }
-        for (int i = 0; i < 2; ++i) buffers[i].resize(floats[i]);
-
-        for (Layer& layer : layers) {
-            const bool is_planar = layer.weights->outputs % kernels.lanes != 0;
-            const std::size_t planar = layer.positions() * layer.weights->outputs;
-            const std::size_t bits = layer.positions() * layer.blocks * kernels.mask_bytes;
-            if (layer.is_tapped) {
-                layer.feature_memory.resize(map_floats(layer));
-                if (is_planar) layer.planar_feature.resize(planar);
-            }
-            if (!options.with_gradient) continue;
-            if (layer.is_tapped) {
-                layer.cotangent_memory.resize(map_floats(layer));
-                layer.cotangent = layer.cotangent_memory.data();
-                if (is_planar) layer.planar_cotangent.resize(planar);
-            }
-            if (layer.is_tapped || !layer.is_pooled) layer.relu_bits.resize(bits);
-            if (layer.is_pooled) layer.route_bits.resize(bits);
-        }
+        plan.allocate();
     }
 
-    float* buffer(int index) { return buffers[index].data(); }
+    void allocate_backward(int i) {
+        Layer& layer = layers[i];
+        const int asked = step_of_cotangent(i), used = step_of_backward(i);
+        const int made = i == deepest() ? asked : step_of_backward(i + 1);
+        plan.add(layer.is_pooled ? pooled_floats(layer) : map_floats(layer), made, used,
+                 layer.gradient);
+        if (layer.is_pooled && layer.is_tapped)
+            plan.add(map_floats(layer), asked, used, layer.cotangent);
+        if (layer.is_tapped && is_planar(layer))
+            plan.add(planar_floats(layer), asked, asked, layer.planar_cotangent);
+        if (layer.is_pooled && i == 0) plan.add(map_floats(layer), used, used, gathered);
 
-    // ---- forward ----
+        const std::size_t bits = layer.positions() * layer.blocks * kernels.mask_bytes;
+        if (layer.is_tapped || !layer.is_pooled) layer.relu_bits.resize(bits);
+        if (layer.is_pooled) layer.route_bits.resize(bits);
+    }
+
+    bool is_planar(const Layer& layer) const { return layer.weights->outputs % kernels.lanes != 0; }
+    static std::size_t planar_floats(const Layer& layer) {
+        return layer.positions() * layer.weights->outputs;
+    }
 
     const WinogradKernels& winograd_for(const Layer& layer) const {
         const bool is_large = std::min(layer.height, layer.width) >= smallest_fast_map;
@@ -172,18 +155,10 @@ struct NativeNetwork::State {
         return floats * sizeof(float) >= stream_threshold;
     }
 
-    void wire_forward() {
-        for (Layer& layer : layers) {
-            if (layer.is_tapped) {
-                layer.map = layer.feature_memory.data();
-            } else if (!layer.is_pooled) {
-                layer.map = buffer(layer.forward_buffer);
-            }
-            if (layer.is_pooled) layer.pooled = buffer(layer.forward_buffer);
-        }
+    // ---- forward ----
 
+    void wire_first_layer() {
         Layer& bottom = layers[0];
-        if (!bottom.map) bottom.map = buffer(other(bottom.forward_buffer));
         first.out_blocks = bottom.blocks;
         first.height = bottom.height;
         first.width = bottom.width;
@@ -197,17 +172,31 @@ struct NativeNetwork::State {
         first_output.map = bottom.map;
         first_output.relu_bits = bottom.relu_bits.data();
         rows_per_task = std::max(1, 8192 / bottom.width);
+    }
 
+    /// The convolution that leads to `layer`, or its gradient, without inputs and outputs.
+    Convolution convolution(std::size_t i, bool is_backward) {
+        const Layer &layer = layers[i], &below = layers[i - 1];
+        const int m = winograd_for(layer).m;
+        const int tiles = (layer.height + m - 1) / m * ((layer.width + m - 1) / m);
+        packed.push_back(weights->packed(i, m, is_backward, tiles, *pool));
+        Convolution conv;
+        conv.is_backward = is_backward;
+        conv.in_blocks = is_backward ? layer.blocks : below.blocks;
+        conv.out_blocks = is_backward ? below.blocks : layer.blocks;
+        conv.height = layer.height;
+        conv.width = layer.width;
+        conv.weights = packed.back().data->data();
+        conv.is_transformed = packed.back().is_transformed;
+        conv.stream = should_stream(layer.positions() * conv.out_blocks * kernels.lanes);
+        return conv;
+    }
+
+    void wire_forward() {
         for (std::size_t i = 1; i < layers.size(); ++i) {
             Layer& layer = layers[i];
             const Layer& below = layers[i - 1];
-            const WinogradKernels& winograd = winograd_for(layer);
-            Convolution conv;
-            conv.in_blocks = below.blocks;
-            conv.out_blocks = layer.blocks;
-            conv.height = layer.height;
-            conv.width = layer.width;
-            conv.weights = weights->transformed(i, winograd.m, false, *pool);
+            Convolution conv = convolution(i, false);
             conv.input.map = below.is_pooled ? below.pooled : below.map;
             conv.forward.bias = weights->bias(i);
             conv.forward.map = layer.map;
@@ -215,16 +204,30 @@ struct NativeNetwork::State {
             conv.forward.pooled = layer.pooled;
             conv.forward.route_bits = layer.route_bits.data();
             conv.forward.pooling = pooling();
-            conv.stream = should_stream(map_floats(layer));
             forward_steps.emplace_back(layer.weights->name, conv, layer.weights->inputs,
-                                       layer.weights->outputs, winograd, pool->threads());
+                                       layer.weights->outputs, winograd_for(layer),
+                                       pool->threads());
             scratch.reserve(forward_steps.back().scratch_floats());
         }
     }
 
     Pooling pooling() const { return options.average_pooling ? Pooling::average : Pooling::max; }
 
-    void forward(const float* image) {
+    void forward(const float* image, const Visit* visit) {
+        run_first_layer(image);
+        std::size_t tap = 0;
+        for (std::size_t i = 0; i < layers.size(); ++i) {
+            const Layer& layer = layers[i];
+            if (i > 0) forward_steps[i - 1].run(*pool, scratch);
+            if (!layer.is_tapped) continue;
+            if (layer.planar_feature) to_planar(blocked(layer, layer.map), layer.planar_feature);
+            if (visit) (*visit)(tap, blocked(layer, layer.map));
+            ++tap;
+        }
+        has_features = options.with_gradient;
+    }
+
+    void run_first_layer(const float* image) {
         by_rows([&](int begin, int end) { kernels.first->normalise(first, image, begin, end); });
         const bool is_streamed = should_stream(map_floats(layers[0]));
         by_rows([&](int begin, int end) {
@@ -240,91 +243,99 @@ struct NativeNetwork::State {
                     bottom.pooled + block * bottom.half_positions() * kernels.lanes,
                     bits ? bits + block * bottom.positions() * kernels.mask_bytes : nullptr);
             });
-        for (ConvStep& step : forward_steps) step.run(*pool, scratch);
-        for (std::size_t i : tap_layers)
-            if (!layers[i].planar_feature.empty())
-                to_planar(blocked(layers[i], layers[i].map), layers[i].planar_feature);
     }
 
     // ---- backward ----
 
     void wire_backward() {
-        for (Layer& layer : layers) {
-            if (layer.gradient_buffer != in_own_memory) {
-                layer.gradient = buffer(layer.gradient_buffer);
-            } else {
-                layer.gradient = layer.cotangent;  // in place: the mask and the other layers' part
-                                                   // are added there
-            }
-        }
-        for (std::size_t i = layers.size() - 1; i > 0; --i) {
-            Layer& layer = layers[i];
-            Layer& below = layers[i - 1];
-            const WinogradKernels& winograd = winograd_for(layer);
-            Convolution conv;
-            conv.is_backward = true;
-            conv.in_blocks = layer.blocks;
-            conv.out_blocks = below.blocks;
-            conv.height = layer.height;
-            conv.width = layer.width;
-            conv.weights = weights->transformed(i, winograd.m, true, *pool);
-            conv.input = gradient_input(layer, i + 1 == layers.size());
+        for (std::size_t i = 1; i < layers.size(); ++i) {
+            const Layer& layer = layers[i];
+            const Layer& below = layers[i - 1];
+            Convolution conv = convolution(i, true);
             conv.backward.map = below.gradient;
             if (below.is_pooled) {
                 conv.backward.scale = options.average_pooling ? 0.25f : 1.0f;
-            } else {
-                conv.backward.addend = below.cotangent;
+            } else if (!below.is_tapped) {
+                // Where a term adds its part, the mask comes after it: see gradient_input.
                 conv.backward.mask = below.relu_bits.data();
             }
-            conv.stream = !conv.backward.addend &&
-                          should_stream(layer.positions() * below.blocks * kernels.lanes);
             backward_steps.emplace_back(layer.weights->name, conv, layer.weights->outputs,
-                                        layer.weights->inputs, winograd, pool->threads());
+                                        layer.weights->inputs, winograd_for(layer),
+                                        pool->threads());
             scratch.reserve(backward_steps.back().scratch_floats());
-        }
-        Layer& bottom = layers[0];
-        first_gradient = bottom.gradient;
-        if (first_is_gathered()) {
-            gather_input = gradient_input(bottom, layers.size() == 1);
-            first_gradient =
-                bottom.cotangent ? bottom.cotangent : buffer(other(bottom.gradient_buffer));
         }
     }
 
     /// The gradient of a layer's sums (before bias and ReLU), as a convolution or `gather` reads
-    /// it.
-    ConvInput gradient_input(Layer& layer, bool is_deepest) {
+    /// it. `has_own`: a term wrote a cotangent; `has_deeper`: gradient came from deeper layers.
+    static ConvInput gradient_input(const Layer& layer, bool has_own, bool has_deeper) {
         ConvInput input;
-        if (is_deepest || (layer.is_pooled && layer.is_tapped)) {
+        if (!layer.is_pooled) {
+            input.map = layer.gradient;
+            if (layer.is_tapped) input.map_bits = layer.relu_bits.data();
+            return input;
+        }
+        if (has_own) {
             input.map = layer.cotangent;
             input.map_bits = layer.relu_bits.data();
         }
-        if (layer.is_pooled) {
+        if (has_deeper) {
             input.pooled = layer.gradient;
             input.route_bits = layer.route_bits.data();
-        } else if (!is_deepest) {
-            input.map = layer.gradient;
         }
         return input;
     }
 
-    void backward(float* image_gradient) {
+    void backward(const WriteCotangent& write, float* image_gradient) {
         require(options.with_gradient, "this network was made without gradient");
-        for (std::size_t i : tap_layers) {
+        require(has_features, "backward needs a forward before it");
+        has_features = false;
+        bool has_gradient = false;  // deeper than the first cotangent it is zero: nothing to do
+        std::size_t tap = tap_layers.size();
+        for (std::size_t i = layers.size(); i-- > 0;) {
             Layer& layer = layers[i];
-            if (layer.planar_cotangent.empty()) continue;
-            std::fill(layer.cotangent_memory.begin(), layer.cotangent_memory.end(), 0.0f);
-            add_planar(layer.planar_cotangent.data(), blocked(layer, layer.cotangent));
+            const bool has_own =
+                layer.is_tapped && write_cotangent(write, --tap, layer, has_gradient);
+            if (!has_own && !has_gradient) continue;
+            const ConvInput input = gradient_input(layer, has_own, has_gradient);
+            has_gradient = true;
+            if (i == 0) {
+                finish_backward(input, image_gradient);
+            } else {
+                ConvStep& step = backward_steps[i - 1];
+                step.conv.input = input;
+                step.run(*pool, scratch);
+            }
         }
-        for (ConvStep& step : backward_steps) step.run(*pool, scratch);
+        if (!has_gradient)
+            std::fill(image_gradient, image_gradient + 3 * layers[0].positions(), 0.0f);
+    }
+
+    bool write_cotangent(const WriteCotangent& write, std::size_t tap, Layer& layer,
+                         bool has_gradient) {
+        float* target = layer.is_pooled ? layer.cotangent : layer.gradient;
+        const bool add = has_gradient && !layer.is_pooled;
+        if (!layer.planar_cotangent) return write(tap, blocked(layer, target), add);
+        if (!write(tap, planar(layer, layer.planar_cotangent), false)) return false;
+        if (!add) std::fill(target, target + map_floats(layer), 0.0f);
+        add_planar(layer.planar_cotangent, blocked(layer, target));
+        return true;
+    }
+
+    void finish_backward(const ConvInput& input, float* image_gradient) {
         const Layer& bottom = layers[0];
-        if (first_is_gathered())
+        const float* gradient = input.map;
+        const std::uint8_t* bits = input.map_bits;
+        if (bottom.is_pooled) {
             by_blocks(bottom.blocks, [&](std::size_t block) {
-                kernels.maps.gather(gather_input, bottom.height, bottom.width,
-                                    static_cast<int>(block), first_gradient);
+                kernels.maps.gather(input, bottom.height, bottom.width, static_cast<int>(block),
+                                    gathered);
             });
+            gradient = gathered;
+            bits = nullptr;
+        }
         by_rows([&](int begin, int end) {
-            kernels.first->backward(first, first_gradient, image_gradient, begin, end);
+            kernels.first->backward(first, gradient, bits, image_gradient, begin, end);
         });
     }
 
@@ -345,31 +356,26 @@ struct NativeNetwork::State {
         pool->run(blocks, std::cref(task));
     }
 
-    /// Blocked map with its real channel count. (The functions of network.hpp go by that count.)
+    /// A map in either layout, with its real channel count. (The functions of network.hpp go by
+    /// that count.)
     FeatureMap blocked(const Layer& layer, float* data) const {
         return {data, layer.weights->outputs, layer.height, layer.width, kernels.lanes};
     }
-    static void to_planar(const FeatureMap& map, Buffer<float>& planar) {
-        fastsynth::to_planar(map, planar.data());
+    static FeatureMap planar(const Layer& layer, float* data) {
+        return {data, layer.weights->outputs, layer.height, layer.width, 1};
     }
 
-    FeatureMap tap_map(std::size_t tap, bool wants_cotangent) {
-        Layer& layer = layers[tap_layers.at(tap)];
-        Buffer<float>& planar = wants_cotangent ? layer.planar_cotangent : layer.planar_feature;
-        if (!planar.empty())
-            return {planar.data(), layer.weights->outputs, layer.height, layer.width, 1};
-        return blocked(layer, wants_cotangent ? layer.cotangent : layer.map);
+    FeatureMap feature(std::size_t tap) const {
+        require(options.with_gradient, "a network without gradient keeps no features");
+        const Layer& layer = layers[tap_layers.at(tap)];
+        if (layer.planar_feature) return planar(layer, layer.planar_feature);
+        return blocked(layer, layer.map);
     }
 
     std::size_t memory_bytes() const {
-        std::size_t floats = buffers[0].size() + buffers[1].size() + padded.size(),
-                    bytes = scratch.bytes();
-        for (const Layer& layer : layers) {
-            floats += layer.feature_memory.size() + layer.cotangent_memory.size() +
-                      layer.planar_feature.size() + layer.planar_cotangent.size();
-            bytes += layer.relu_bits.size() + layer.route_bits.size();
-        }
-        return bytes + floats * sizeof(float);
+        std::size_t bytes = plan.bytes() + padded.size() * sizeof(float) + scratch.bytes();
+        for (const Layer& layer : layers) bytes += layer.relu_bits.size() + layer.route_bits.size();
+        return bytes;
     }
 
     std::shared_ptr<NativeWeights> weights;
@@ -380,16 +386,17 @@ struct NativeNetwork::State {
     std::vector<std::size_t> tap_layers;
     std::vector<std::string> taps;
 
-    Buffer<float> buffers[2];
+    std::vector<PackedKernels> packed;  // held while this network lives
+    MemoryPlan plan;
+    float* gathered = nullptr;  // gradient of the first layer's map, where that layer is pooled
     WorkerScratch scratch;
-    std::vector<ConvStep> forward_steps, backward_steps;  // in order of execution
+    std::vector<ConvStep> forward_steps, backward_steps;  // of layer i at i - 1
 
     Buffer<float> padded;
     FirstLayer first;
     ForwardOutput first_output;
-    ConvInput gather_input;
-    float* first_gradient = nullptr;
     int rows_per_task = 1;
+    bool has_features = false;
 };
 
 NativeNetwork::NativeNetwork(std::shared_ptr<NativeWeights> weights, int height, int width,
@@ -403,13 +410,21 @@ NativeNetwork::~NativeNetwork() = default;
 int NativeNetwork::height() const { return state_->first.height; }
 int NativeNetwork::width() const { return state_->first.width; }
 const std::vector<std::string>& NativeNetwork::taps() const { return state_->taps; }
-void NativeNetwork::forward(const float* image) { state_->forward(image); }
-FeatureMap NativeNetwork::feature(std::size_t tap) { return state_->tap_map(tap, false); }
-FeatureMap NativeNetwork::cotangent(std::size_t tap) {
-    require(state_->options.with_gradient, "this network was made without gradient");
-    return state_->tap_map(tap, true);
+void NativeNetwork::forward(const float* image) {
+    require(state_->options.with_gradient, "a network without gradient keeps no features");
+    state_->forward(image, nullptr);
 }
-void NativeNetwork::backward(float* image_gradient) { state_->backward(image_gradient); }
+void NativeNetwork::forward(const float* image, const Visit& visit) {
+    state_->forward(image, &visit);
+}
+FeatureMap NativeNetwork::feature(std::size_t tap) { return state_->feature(tap); }
+void NativeNetwork::backward(const WriteCotangent& write, float* image_gradient) {
+    state_->backward(write, image_gradient);
+}
+std::array<int, 3> NativeNetwork::shape(std::size_t tap) const {
+    const Layer& layer = state_->layers[state_->tap_layers.at(tap)];
+    return {layer.weights->outputs, layer.height, layer.width};
+}
 std::size_t NativeNetwork::memory_bytes() const { return state_->memory_bytes(); }
 
 void NativeNetwork::set_profiling(bool on) {

@@ -25,12 +25,16 @@ void probe_output_transform(int m, const float* sums, float* outputs) {
 }
 
 void probe_kernel_transform(int m, const float* kernel, float* transformed) {
+    const ConvKernels& kernels = conv_kernels();
     const int n = m + 2;
-    const auto pack = static_cast<std::size_t>(conv_kernels().out_pack);
-    std::vector<float> packed(static_cast<std::size_t>(n * n * conv_kernels().lanes) * pack);
-    winograd(m).pack(kernel, 1, 1, false, 0, packed.data());
-    for (int point = 0; point < n * n; ++point)  // input channel 0, output channel 0
-        transformed[point] = packed[static_cast<std::size_t>(point * conv_kernels().lanes) * pack];
+    const auto stride = static_cast<std::size_t>(kernels.lanes * kernels.out_pack);
+    std::vector<float> arranged(9 * stride), row(static_cast<std::size_t>(n) * stride);
+    kernels.arrange(kernel, 1, 1, false, 0, arranged.data());
+    for (int i = 0; i < n; ++i) {
+        winograd(m).transform_weights(arranged.data(), kernels.lanes, i, row.data(), stride);
+        for (int j = 0; j < n; ++j)  // input channel 0, output channel 0
+            transformed[i * n + j] = row[static_cast<std::size_t>(j) * stride];
+    }
 }
 
 double probe_multiply_add_peak(int threads, double seconds) {

@@ -11,6 +11,15 @@ namespace {
 
 int divide_up(int a, int b) { return (a + b - 1) / b; }
 
+/// Transformed kernels above this size come from memory each time they are read. Bytes. (Layers of
+/// 256 × 256 channels are the largest below.)
+constexpr std::size_t largest_transformed = std::size_t(16) << 20;
+
+/// Large kernels of the gradient are kept arranged, and transformed while they are used, for maps
+/// of at least so many tiles: 8 to 12 % of a layer's time (3 % of an evaluation, were it done for
+/// both directions) against 100 MB. With fewer tiles it would cost more, and there is memory.
+constexpr int fewest_tiles = 96;
+
 }  // namespace
 
 NativeWeights::NativeWeights(std::vector<ConvWeights> layers,
@@ -29,7 +38,7 @@ NativeWeights::NativeWeights(std::vector<ConvWeights> layers,
         for (int o = 0; o < channels; ++o) bias[o] = layer.bias.get()[o];
         biases_.push_back(std::move(bias));
     }
-    transformed_.resize(layers_.size());
+    packed_.resize(layers_.size());
     pack_first_layer();
 }
 
@@ -60,34 +69,56 @@ void NativeWeights::pack_first_layer() {
             }
 }
 
-const float* NativeWeights::transformed(std::size_t layer, int m, bool backward, ThreadPool& pool) {
+PackedKernels NativeWeights::packed(std::size_t layer, int m, bool backward, int tiles,
+                                    ThreadPool& pool) {
+    const ConvKernels& kernels = conv_kernels();
+    const WinogradKernels& winograd = *(m == 6 ? kernels.winograd6 : kernels.winograd4);
+    const ConvWeights& weights = layers_.at(layer);
+    const int n = m + 2;
+    const int from = backward ? weights.outputs : weights.inputs;
+    const int to = backward ? weights.inputs : weights.outputs;
+    const int packs = divide_up(to, kernels.out_pack);
+    const int channels = divide_up(from, kernels.lanes) * kernels.lanes;
+    const std::size_t plane = static_cast<std::size_t>(channels) * kernels.out_pack;
+    const std::size_t arranged = 9 * plane;
+    const std::size_t transformed = static_cast<std::size_t>(n * n) * plane;
+    const bool is_small =
+        static_cast<std::size_t>(packs) * transformed * sizeof(float) <= largest_transformed;
+    const bool is_transformed = !backward || is_small || tiles < fewest_tiles;
+    const std::size_t form = is_transformed ? (m == 6 ? 1 : 0) : 2;
+
     std::lock_guard<std::mutex> lock(mutex_);
-    Buffer<float>& packed = transformed_.at(layer)[2 * (m == 6) + backward];
-    if (packed.empty()) {
-        const ConvKernels& kernels = conv_kernels();
-        const WinogradKernels& winograd = *(m == 6 ? kernels.winograd6 : kernels.winograd4);
-        const ConvWeights& weights = layers_[layer];
-        const int from = backward ? weights.outputs : weights.inputs;
-        const int to = backward ? weights.inputs : weights.outputs;
-        const int packs = divide_up(to, kernels.out_pack);
-        const std::size_t pack_floats = static_cast<std::size_t>((m + 2) * (m + 2)) *
-                                        (divide_up(from, kernels.lanes) * kernels.lanes) *
-                                        kernels.out_pack;
-        packed.resize(packs * pack_floats);
-        pool.run(packs, [&](std::int64_t pack, int) {
-            winograd.pack(weights.kernel.get(), weights.outputs, weights.inputs, backward,
-                          static_cast<int>(pack),
-                          packed.data() + static_cast<std::size_t>(pack) * pack_floats);
+    Forms& forms = packed_[layer][backward];
+    for (std::size_t other = 0; other < forms.size(); ++other)
+        if (other != form && forms[other].use_count() == 1) forms[other].reset();
+    if (!forms[form]) {
+        const std::size_t pack_floats = is_transformed ? transformed : arranged;
+        const auto packed =
+            std::make_shared<Buffer<float>>(static_cast<std::size_t>(packs) * pack_floats);
+        pool.run(packs, [&](std::int64_t task, int) {
+            float* target = packed->data() + static_cast<std::size_t>(task) * pack_floats;
+            Buffer<float> temporary(is_transformed ? arranged : 0);
+            float* plain = is_transformed ? temporary.data() : target;
+            kernels.arrange(weights.kernel.get(), weights.outputs, weights.inputs, backward,
+                            static_cast<int>(task), plain);
+            if (!is_transformed) return;
+            for (int row = 0; row < n; ++row)
+                winograd.transform_weights(plain, channels, row,
+                                           target + static_cast<std::size_t>(row * n) * plane,
+                                           plane);
         });
+        forms[form] = packed;
     }
-    return packed.data();
+    return {forms[form], is_transformed};
 }
 
 std::size_t NativeWeights::memory_bytes() const {
     std::lock_guard<std::mutex> lock(mutex_);
     std::size_t floats = 0;
-    for (const auto& layer : transformed_)
-        for (const Buffer<float>& packed : layer) floats += packed.size();
+    for (const auto& layer : packed_)
+        for (const Forms& direction : layer)
+            for (const auto& form : direction)
+                if (form) floats += form->size();
     return floats * sizeof(float);
 }
 

@@ -8,9 +8,14 @@
 //
 // Results do not depend on the number of threads or on timing: each output tile is computed by one
 // task in a fixed order.
+//
+// Maps, their gradients and whatever else is not needed at the same time share memory
+// (src/network/native/memory_plan.hpp).
 #pragma once
 
+#include <array>
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -25,7 +30,7 @@ struct NativeOptions {
     /// F(6×6) instead of F(4×4) on large maps: up to a tenth faster, four times the rounding error
     /// of these layers (relative 2.5e-6 instead of 6e-7).
     bool fast = false;
-    /// Without gradient no cotangents, masks and gradient maps are held: half of the memory.
+    /// Without gradient no feature outlives the layer after it: `forward` must be given a visitor.
     bool with_gradient = true;
 };
 
@@ -55,8 +60,17 @@ class NativeNetwork final : public Network {
     const std::vector<std::string>& taps() const override;
     void forward(const float* image) override;
     FeatureMap feature(std::size_t tap) override;
-    FeatureMap cotangent(std::size_t tap) override;
-    void backward(float* image_gradient) override;
+    /// Once after each forward: it uses the memory of the features.
+    void backward(const WriteCotangent& write, float* image_gradient) override;
+    bool keeps_features() const override { return false; }
+
+    /// Forward that shows each tap's feature as soon as it is there; it is valid in the call alone.
+    /// This is the only forward of a network without gradient.
+    using Visit = std::function<void(std::size_t tap, const FeatureMap& feature)>;
+    void forward(const float* image, const Visit& visit);
+
+    /// (channels, height, width) of a tap.
+    std::array<int, 3> shape(std::size_t tap) const;
 
     /// Bytes of feature maps, masks and scratch memory; the weights are not counted.
     std::size_t memory_bytes() const;

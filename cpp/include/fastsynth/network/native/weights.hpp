@@ -2,10 +2,14 @@
 // read.
 //
 // Made once per loaded weights and shared by every NativeNetwork, whatever its image size. Layers
-// are transformed when a network first needs them, so nothing deeper than the deepest tap is ever
-// prepared. Transformed weights take n²/9 times the memory of the plain ones per direction (n² = 36
-// for F(4×4), 64 for F(6×6)): VGG16 to conv5_1 160 MB forward and as much backward. `memory_bytes`
-// tells what is held now.
+// are prepared when a network first needs them, so nothing deeper than the deepest tap ever is. Two
+// forms exist:
+//   transformed   n²/9 times the plain weights' memory (n² = 36 for F(4×4), 64 for F(6×6))
+//   arranged      the plain weights in the micro-kernel's order, transformed while they are used:
+//                 for the gradient's kernels of large layers, unless a picture has few tiles
+// VGG16 to conv5_1 takes 160 MB forward, and 61 MB (at 1024²) to 160 MB (at 256²) for the gradient.
+// A form that nobody uses goes when another form of its layer is asked for; `memory_bytes` tells
+// what is held now.
 #pragma once
 
 #include <array>
@@ -31,6 +35,12 @@ struct ConvWeights {
     bool pool_after = false;
 };
 
+/// The kernels of one layer and direction, as Convolution reads them. Valid while it is held.
+struct PackedKernels {
+    std::shared_ptr<const Buffer<float>> data;
+    bool is_transformed = false;
+};
+
 class NativeWeights {
   public:
     /// `normalise`: the 3×3 matrix A (row-major), then the offsets b, of x' = A x + b, what the
@@ -47,15 +57,15 @@ class NativeWeights {
     /// Bias of a layer, padded with zeros to whole packs of output channels.
     const float* bias(std::size_t layer) const { return biases_[layer].data(); }
 
-    /// Transformed kernels of a layer (not the first) for F(m×m, 3×3), m 4 or 6, made on the first
-    /// call. Thread-safe.
-    const float* transformed(std::size_t layer, int m, bool backward, ThreadPool& pool);
+    /// Kernels of a layer (not the first) for F(m×m, 3×3), m 4 or 6, and pictures of so many tiles
+    /// there; made when first asked for. Thread-safe.
+    PackedKernels packed(std::size_t layer, int m, bool backward, int tiles, ThreadPool& pool);
 
     /// The first layer's kernels, in the layouts of FirstLayer (kernels/conv_kernels.hpp).
     const float* first_forward() const { return first_forward_.data(); }
     const float* first_backward() const { return first_backward_.data(); }
 
-    /// Bytes of all transformed kernels made so far.
+    /// Bytes of all kernels prepared so far; the plain weights are not counted.
     std::size_t memory_bytes() const;
 
   private:
@@ -66,7 +76,9 @@ class NativeWeights {
     std::vector<Buffer<float>> biases_;
     Buffer<float> first_forward_, first_backward_;
     mutable std::mutex mutex_;
-    std::vector<std::array<Buffer<float>, 4>> transformed_;  ///< [layer][2 * (m == 6) + backward]
+    /// [layer][direction][form]; forms: transformed for m = 4, for m = 6, arranged
+    using Forms = std::array<std::shared_ptr<Buffer<float>>, 3>;
+    std::vector<std::array<Forms, 2>> packed_;
 };
 
 }  // namespace fastsynth
