@@ -17,6 +17,7 @@ from fastsynth import _core
 from fastsynth._closing import Closing
 from fastsynth._errors import NetworkError, WeightsError
 from fastsynth.network.architecture import ARCHITECTURES, Architecture
+from fastsynth.network.chain import load_chain
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -31,7 +32,8 @@ __all__ = ["BoundNativeNetwork", "NativeNetwork"]
 class NativeNetwork(Closing):
     """A network with its weights, run by the native kernels. Threads may share it.
 
-    `network` is "vgg16", "vgg19", or a table of any chain of 3×3 convolutions. `weights` holds
+    `network` is "vgg16" or "vgg19", whose layers are read from the same graphs in `models/` that
+    the onnx backend runs; or a table of any chain of 3×3 convolutions. `weights` holds
     float32 arrays: `normalize.weight` (3, 3, 1, 1) and `normalize.bias` (3,), which turn RGB in
     [0, 1] into what the weights were trained on, then `conv1_1.weight` (out, in, 3, 3),
     `conv1_1.bias` (out,) and so on. They may end at any layer; then the layers before serve. They
@@ -42,11 +44,12 @@ class NativeNetwork(Closing):
     times the memory for their weights. Results do not depend on the number of
     threads. `pool` defaults to one with all cores that the process may use.
 
-    Weights are transformed when a layer is first needed. That takes 4 times the memory of the plain
-    weights for each direction: 160 MB for the forward pass of VGG16 to conv5_1, and as much for the
-    gradient. `weights_bytes` tells what is held now.
+    Weights are transformed when a layer is first needed, to 4 times the memory of the plain ones:
+    160 MB for the forward pass of VGG16 to conv5_1. The gradient of large images transforms those
+    of the large layers while it runs, and takes 61 MB. `weights_bytes` tells what is held now.
 
-    Raises NetworkError for an unknown network or setting, WeightsError for weights that do not fit.
+    Raises NetworkError for an unknown network or setting and for a graph that these kernels cannot
+    run (it names the operator), WeightsError for weights that do not fit.
 
     >>> from fastsynth.network.architecture import ConvLayer
     >>> chain = Architecture("tiny", (ConvLayer("a", 3, 8), ConvLayer("b", 8, 4)), frozenset("a"))
@@ -73,15 +76,15 @@ class NativeNetwork(Closing):
         precision: str = "exact",
         pool: _core.ThreadPool | None = None,
     ) -> None:
-        if isinstance(network, str):
-            if network not in ARCHITECTURES:
-                known = ", ".join(ARCHITECTURES)
-                raise NetworkError(f"unknown network {network!r}; expected one of {known}")
-            network = ARCHITECTURES[network]
         if pooling not in ("max", "avg"):
             raise NetworkError(f'unknown pooling {pooling!r}; expected "max" or "avg"')
         if precision not in ("exact", "fast"):
             raise NetworkError(f'unknown precision {precision!r}; expected "exact" or "fast"')
+        if isinstance(network, str):
+            if network not in ARCHITECTURES:
+                known = ", ".join(ARCHITECTURES)
+                raise NetworkError(f"unknown network {network!r}; expected one of {known}")
+            network = load_chain(network, pooling)
         self.architecture = network
         self.pooling = pooling
         self.precision = precision
@@ -117,8 +120,8 @@ class NativeNetwork(Closing):
         """Prepares forward and gradient for images of height × width pixels, tapped at `taps`.
 
         All memory is taken here; passes allocate nothing. Nothing deeper than the deepest tap is
-        computed or transformed. `gradient=False` leaves the backward pass out, and with it half of
-        the memory.
+        computed or transformed. `gradient=False` leaves the backward pass out, and with it most of
+        the memory: features are handed out while the pass runs.
 
         Raises NetworkError for unknown layers, a closed network, or an image too small for the
         deepest tap; WeightsError for layers beyond the weights.
@@ -210,8 +213,9 @@ class BoundNativeNetwork(Closing):
     def backward(self, cotangents: Mapping[str, FloatArray]) -> FloatArray:
         """The gradient (3, H, W) with respect to the image of the last forward.
 
-        Needs a cotangent, shaped like the features, for each tap. Raises NetworkError when bound
-        with `gradient=False`.
+        Needs a cotangent, shaped like the features, for each tap. Once after each forward: it takes
+        the memory of the features. Raises NetworkError when bound with `gradient=False`, ValueError
+        without a forward before it.
         """
         if not self._gradient:
             raise NetworkError("the network was bound with gradient=False; bind it anew")
