@@ -67,11 +67,15 @@ void ContentTerm::bind(const FeatureMap& feature) {
             layout_.width, ", the features have ", feature.channels, " x ", feature.height, " x ",
             feature.width);
     if (feature.block == layout_.block) return;
-    Buffer<float> planar(layout_.size()), arranged(layout_.size());
-    to_planar(layout_, planar.data());
+    if (layout_.block != 1) {
+        Buffer<float> planar(layout_.size());
+        to_planar(layout_, planar.data());
+        target_ = std::move(planar);
+    }
+    Buffer<float> arranged(layout_.size());
     layout_.block = feature.block;
     layout_.data = arranged.data();
-    add_planar(planar.data(), layout_);
+    add_planar(target_.data(), layout_);
     target_ = std::move(arranged);
 }
 

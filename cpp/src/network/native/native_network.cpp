@@ -227,6 +227,8 @@ struct NativeNetwork::State {
     Pooling pooling() const { return options.average_pooling ? Pooling::average : Pooling::max; }
 
     void forward(const float* image, const Visit* visit) {
+        if (!std::exchange(has_run, true))
+            return_free_memory();  // of terms that took their targets
         run_first_layer(image);
         std::size_t tap = 0;
         for (std::size_t i = 0; i < layers.size(); ++i) {
@@ -409,6 +411,7 @@ struct NativeNetwork::State {
     FirstLayer first;
     ForwardOutput first_output;
     int rows_per_task = 1;
+    bool has_run = false;
     bool has_features = false;
 };
 
