@@ -20,6 +20,7 @@ using FloatArray = py::array_t<float, py::array::c_style>;
 void register_common(py::module_& module);
 void register_compose_blend(py::module_& module);
 void register_compose_filters(py::module_& module);
+void register_patterns(py::module_& module);
 void register_network(py::module_& module);
 void register_native(py::module_& module);
 void register_objective(py::module_& module);

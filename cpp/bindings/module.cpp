@@ -7,6 +7,7 @@ PYBIND11_MODULE(_core, module) {
     fastsynth::register_common(module);
     fastsynth::register_compose_blend(module);
     fastsynth::register_compose_filters(module);
+    fastsynth::register_patterns(module);
     fastsynth::register_network(module);
     fastsynth::register_native(module);
     fastsynth::register_objective(module);

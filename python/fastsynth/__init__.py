@@ -28,7 +28,7 @@ from fastsynth._errors import (
 )
 
 if TYPE_CHECKING:
-    from fastsynth import compose, score
+    from fastsynth import compose, patterns, score
     from fastsynth._core import Cancel
     from fastsynth.objective import (
         Activation,
@@ -83,6 +83,7 @@ _HOMES = {
     "invert": "synthesize",
     "minimize": "synthesize",
     "mix": "synthesize",
+    "patterns": "patterns",
     "replay": "synthesize",
     "run_job": "synthesize",
     "score": "score",
@@ -121,6 +122,7 @@ __all__ = [
     "invert",
     "minimize",
     "mix",
+    "patterns",
     "replay",
     "run_job",
     "score",

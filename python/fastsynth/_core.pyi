@@ -72,6 +72,114 @@ def affine(
 ) -> None: ...
 def value_range(values: NDArray[np.float32], pool: ThreadPool) -> tuple[float, float]: ...
 
+# ---- patterns ----
+
+def elementary_rows(
+    rule: int, start: NDArray[np.uint8], rows: int, boundary: str
+) -> NDArray[np.uint8]: ...
+def draw_elementary(
+    image: NDArray[Any],
+    rule: int,
+    start: NDArray[np.uint8],
+    boundary: str,
+    cell: int,
+    color: str,
+    palette: NDArray[np.float32],
+    pool: ThreadPool,
+) -> None: ...
+def life(
+    birth: int,
+    survival: int,
+    start: NDArray[np.uint8],
+    steps: int,
+    boundary: str,
+    pool: ThreadPool,
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]: ...
+def draw_life(
+    image: NDArray[Any],
+    birth: int,
+    survival: int,
+    start: NDArray[np.uint8],
+    steps: int,
+    boundary: str,
+    cell: int,
+    fade: float,
+    palette: NDArray[np.float32],
+    pool: ThreadPool,
+) -> None: ...
+def formula_operations() -> list[tuple[str, int]]: ...
+def evaluate_formula(
+    program: tuple[NDArray[np.int32], NDArray[np.float64]],
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    t: float,
+    seed: int,
+) -> NDArray[np.float64]: ...
+def draw_formula(
+    image: NDArray[Any],
+    programs: Sequence[tuple[NDArray[np.int32], NDArray[np.float64]]],
+    t: float,
+    seed: int,
+    limits: tuple[float, float],
+    repeat: bool,
+    palette: NDArray[np.float32],
+    view: tuple[float, float, float, float],
+    antialias: bool,
+    pool: ThreadPool,
+) -> None: ...
+def escape_iterations(
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    max_iterations: int,
+    julia: tuple[float, float] | None = None,
+) -> NDArray[np.float64]: ...
+def draw_escape(
+    image: NDArray[Any],
+    julia: tuple[float, float] | None,
+    max_iterations: int,
+    density: float,
+    offset: float,
+    relief: float,
+    inside: tuple[float, float, float],
+    palette: NDArray[np.float32],
+    view: tuple[float, float, float, float],
+    antialias: bool,
+    pool: ThreadPool,
+) -> None: ...
+def ifs_extent(maps: NDArray[np.float64], seed: int) -> tuple[float, float, float, float]: ...
+def draw_ifs(
+    image: NDArray[Any],
+    maps: NDArray[np.float64],
+    left: float,
+    top: float,
+    size: float,
+    samples: float,
+    gamma: float,
+    background: tuple[float, float, float],
+    seed: int,
+    palette: NDArray[np.float32],
+    pool: ThreadPool,
+) -> None: ...
+def rewrite(
+    axiom: str,
+    rules: Sequence[tuple[str, Sequence[tuple[str, float]]]],
+    steps: int,
+    seed: int,
+    limit: int,
+) -> str: ...
+def turtle(
+    text: str, angle: float, heading: float, draw: str, move: str, leaves: str
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]: ...
+def draw_shapes(
+    image: NDArray[Any],
+    shapes: NDArray[np.float32],
+    vertices: NDArray[np.float32],
+    middle: tuple[float, float, float],
+    corner: tuple[float, float, float],
+    antialias: bool,
+    pool: ThreadPool,
+) -> None: ...
+
 # ---- network ----
 
 class Network:

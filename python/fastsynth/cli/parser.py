@@ -7,6 +7,7 @@ from typing import Any
 
 from fastsynth.cli import analogy, commands, dream, score
 from fastsynth.cli.compose import add_compose
+from fastsynth.cli.pattern import add_pattern
 
 __all__ = ["build_parser"]
 
@@ -134,6 +135,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_compose(_verb, verbs)
     dream.add(verbs)
     analogy.add(verbs)
+    add_pattern(verbs)
 
     verb = _verb(verbs, "run", commands.run, "run a job described in a TOML file")
     verb.add_argument(

@@ -35,6 +35,7 @@ VERBS = ("style_transfer", "synthesize_texture", "invert", "mix", "minimize", "d
 PIXEL_VERBS = {
     "compose": "fastsynth.compose:run",
     "image_analogy": "fastsynth.synthesize.analogy:image_analogy",
+    "pattern": "fastsynth.patterns:draw",
 }
 # Arguments that are images, or lists of [image, weight]: there a string is a path, and for "init"
 # it may also be the name of a choice.
