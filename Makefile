@@ -4,12 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml CMakeLists.txt $(shell find cpp models -type f)
 
-.PHONY: demo test check format sanitize docs clean
+.PHONY: demo gallery test check format sanitize docs clean
 
 # Style transfer of the pictures in examples/ with the built-in weights: out/demo.png.
 demo: $(VENV)/.installed
 	mkdir -p out
 	$(BIN)/fastsynth transfer examples/cat.jpg examples/swirls.jpg --size 512 --weights random -o out/demo.png
+
+# The pictures and the page of docs/gallery.md.
+gallery: $(VENV)/.installed
+	$(BIN)/python examples/make_gallery.py
 
 # All checks and tests, as continuous integration runs them.
 test: $(VENV)/.installed-dev
