@@ -80,7 +80,7 @@ def open_ours(backend: str, size: int, threads: int) -> Evaluate:
     if backend == "onnx":
         from fastsynth.network.onnx_network import OnnxNetwork
 
-        network = OnnxNetwork("vgg16", weights, threads=threads)
+        network = OnnxNetwork("vgg16", weights, pool=pool)
     else:
         from fastsynth.network.native import NativeNetwork
 

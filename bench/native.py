@@ -127,7 +127,7 @@ def onnx_passes(weights: Any, size: int, threads: int) -> Callable[[], tuple[flo
     """The same graph in ONNX Runtime on the CPU."""
     from fastsynth.network.onnx_network import OnnxNetwork
 
-    bound = OnnxNetwork("vgg16", weights, threads=threads).bind(size, size, TAPS)
+    bound = OnnxNetwork("vgg16", weights, pool=_core.ThreadPool(threads)).bind(size, size, TAPS)
     image = picture(size)
 
     def run() -> tuple[float, float]:

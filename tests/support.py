@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -55,13 +57,10 @@ class TinyNetwork:
         self.image = np.zeros((3, height, width), np.float32)
         self.gradient = np.zeros_like(self.image)
         self.features = {tap: np.zeros(shapes[tap], np.float32) for tap in self.taps}
-        # What terms have not written must not count: leftovers here would show.
-        self.cotangents = {tap: np.full(shapes[tap], np.nan, np.float32) for tap in self.taps}
         self.core = _core.CallbackNetwork(
             list(self.taps),
             self.image,
             [self.features[tap] for tap in self.taps],
-            [self.cotangents[tap] for tap in self.taps],
             self.gradient,
             self._forward,
             self._backward,
@@ -96,11 +95,16 @@ class TinyNetwork:
         for tap, features in self.compute(self.image).items():
             self.features[tap][...] = features
 
-    def _backward(self) -> None:
+    def _backward(self, pull: Callable[[int, NDArray[np.float32], bool], bool]) -> None:
         self.backwards += 1
-        self.gradient[...] = self.pull(self.image, self.cotangents)
-        for cotangent in self.cotangents.values():
-            cotangent[...] = np.nan  # the interface allows a network to use its cotangents up
+        cotangents: dict[str, NDArray[np.floating]] = {}
+        for index, tap in reversed(list(enumerate(self.taps))):
+            # The deepest two replace what lies there, where leftovers would show; the others add.
+            add = index < len(self.taps) - 2
+            map_ = np.full_like(self.features[tap], 0.5 if add else np.nan)
+            if pull(index, map_, add):
+                cotangents[tap] = map_ - 0.5 if add else map_
+        self.gradient[...] = self.pull(self.image, cotangents)
 
 
 def _pool(x: NDArray[np.floating]) -> NDArray[np.floating]:

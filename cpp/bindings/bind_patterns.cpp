@@ -226,7 +226,7 @@ std::vector<AffineMap> maps_of(const DoubleArray& maps) {
 std::array<double, 4> ifs_extent(const DoubleArray& maps, std::uint64_t seed) {
     const auto all = maps_of(maps);
     py::gil_scoped_release release;
-    const Extent e = attractor_extent(all, seed);
+    const Bounds e = attractor_extent(all, seed);
     return {e.left, e.bottom, e.right, e.top};
 }
 

@@ -196,11 +196,29 @@ class CallbackNetwork(Network):
         taps: Sequence[str],
         image: NDArray[np.float32],
         features: Sequence[NDArray[np.float32]],
-        cotangents: Sequence[NDArray[np.float32]],
         gradient: NDArray[np.float32],
         forward: Callable[[], object],
-        backward: Callable[[], object],
+        backward: Callable[[Callable[[int, NDArray[np.float32], bool], bool]], object],
     ) -> None: ...
+
+def pool_planar(
+    features: NDArray[np.float32],
+    pooled: NDArray[np.float32],
+    routes: NDArray[np.uint8],
+    average: bool,
+    pool: ThreadPool,
+) -> None: ...
+def unpool_planar(
+    pooled: NDArray[np.float32],
+    routes: NDArray[np.uint8],
+    gradient: NDArray[np.float32],
+    average: bool,
+    add: bool,
+    pool: ThreadPool,
+) -> None: ...
+def mask_planar(
+    feature: NDArray[np.float32], gradient: NDArray[np.float32], pool: ThreadPool
+) -> None: ...
 
 # ---- native ----
 

@@ -139,7 +139,7 @@ def test_runs_repeat_bit_for_bit() -> None:
     weights, taps = he_normal("vgg16", "conv4_1"), ("conv2_1", "conv4_1")
     cotangents = cotangents_of("vgg16", taps, 45, 70)
     results = []
-    with OnnxNetwork("vgg16", weights, threads=2) as net:
+    with OnnxNetwork("vgg16", weights, pool=_core.ThreadPool(2)) as net:
         for _ in range(2):
             with net.bind(45, 70, taps) as bound:
                 for _ in range(2):
@@ -153,7 +153,7 @@ def test_runs_repeat_bit_for_bit() -> None:
 def test_threads_share_a_network() -> None:
     weights = he_normal("vgg16", "conv2_1")
     images = [picture(30 + 7 * i, 41, seed=i) for i in range(4)]
-    with OnnxNetwork("vgg16", weights, threads=1) as net:
+    with OnnxNetwork("vgg16", weights, pool=_core.ThreadPool(1)) as net:
         alone = [net.features(image, ("conv2_1",))["conv2_1"] for image in images]
         together: dict[int, np.ndarray] = {}
 
@@ -186,8 +186,6 @@ def test_mistakes_are_named() -> None:
         OnnxNetwork("vgg11", weights)
     with pytest.raises(NetworkError, match=r"median.*max"):
         OnnxNetwork("vgg16", weights, pooling="median")
-    with pytest.raises(NetworkError, match="at least 1, not 0"):
-        OnnxNetwork("vgg16", weights, threads=0)
     with pytest.raises(WeightsError, match=r"hold conv9.*at least normalize.weight"):
         OnnxNetwork("vgg16", {"conv9": np.zeros(1, np.float32)})
     turned = weights | {"conv1_2.weight": weights["conv2_1.weight"]}

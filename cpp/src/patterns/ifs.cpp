@@ -67,10 +67,10 @@ void play(const std::vector<AffineMap>& maps, const Chooser& choose, Random rand
 
 }  // namespace
 
-Extent attractor_extent(const std::vector<AffineMap>& maps, std::uint64_t seed) {
+Bounds attractor_extent(const std::vector<AffineMap>& maps, std::uint64_t seed) {
     const Chooser choose(maps);
     constexpr double far = 1e300;
-    Extent extent{far, far, -far, -far};
+    Bounds extent{far, far, -far, -far};
     play(maps, choose, Random(seed, 1u << 20), 200000, [&](double x, double y, double) {
         extent = {std::min(extent.left, x), std::min(extent.bottom, y), std::max(extent.right, x),
                   std::max(extent.top, y)};

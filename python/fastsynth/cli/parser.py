@@ -151,16 +151,19 @@ def build_parser() -> argparse.ArgumentParser:
 
     _add_replay(verbs)
 
+    _add_weights(verbs)
+    score.add(verbs, _verb)
+    _verb(verbs, "info", commands.info, "show versions, processors and providers, for reports")
+    return parser
+
+
+def _add_weights(verbs: Any) -> None:
     verb = _verb(
         verbs, "weights", commands.weights, "list, fetch or find the weights of the networks"
     )
     verb.add_argument("action", choices=("list", "get", "path"), nargs="?", default="list")
     verb.add_argument("name", nargs="?", help="oxford or torchvision")
     verb.add_argument("--network", default="vgg16", help="vgg16 or vgg19 (default: %(default)s)")
-
-    score.add(verbs, _verb)
-    _verb(verbs, "info", commands.info, "show versions, processors and providers, for reports")
-    return parser
 
 
 def _add_replay(verbs: Any) -> None:

@@ -13,6 +13,9 @@ A run taps a few layers of an image of one size. So the forward graph is cut beh
 and in the gradient graph an absent cotangent is a zero that is known beforehand: 0 + x is x, a
 convolution or product of 0 is 0, and whatever led there falls away, the values handed over
 included.
+
+On the CPU both are cut further, into pieces between which the engine pools, and adds cotangents to
+the gradient where it arrives.
 """
 
 from __future__ import annotations
@@ -39,20 +42,26 @@ __all__ = [
     "POOLINGS",
     "Cut",
     "Value",
+    "Way",
+    "arriving_name",
     "cotangent_name",
     "cut_forward",
     "cut_gradient",
+    "cut_ways_back",
     "fit_name",
     "graph_path",
     "is_code",
     "load_graph",
     "mask_name",
+    "matrix_name",
     "pooled_name",
+    "sums_name",
     "winner_name",
 ]
 
 OPSET = 18
 POOLINGS = ("max", "avg")
+_POOLED = ".pooled"
 
 
 def cotangent_name(layer: str) -> str:
@@ -75,6 +84,11 @@ def is_code(name: str) -> bool:
     return name.endswith((".winner", ".mask"))
 
 
+def matrix_name(layer: str, a: int, b: int) -> str:
+    """Entry (a, b) of a layer's kernels in Winograd's form, for all channels: a matrix."""
+    return f"{layer}.winograd{a}{b}"
+
+
 def fit_name(layer: str) -> str:
     """The node that adds or drops an odd last row or column at a layer that is pooled."""
     return f"{layer}.fit"
@@ -82,7 +96,17 @@ def fit_name(layer: str) -> str:
 
 def pooled_name(layer: str) -> str:
     """The pooled activations of a layer, where the forward graph may be split."""
-    return f"{layer}.pooled"
+    return f"{layer}{_POOLED}"
+
+
+def arriving_name(layer: str) -> str:
+    """The gradient that comes back to a layer from those behind it: before its pooling."""
+    return f"d_{layer}.arriving"
+
+
+def sums_name(layer: str) -> str:
+    """The gradient of a layer's sums, before its ReLU: what its own convolution passes on."""
+    return f"d_{layer}.sums"
 
 
 @dataclass(frozen=True)
@@ -107,12 +131,29 @@ class Value:
 
 @dataclass(frozen=True)
 class Cut:
-    """A graph cut to one run: its bytes, and what it still reads and writes."""
+    """A graph cut to one run: its bytes, and what it still reads and writes.
+
+    parameters: become constants when a session opens, which copies them into a layout of its own.
+    matrices: parameters that are read where they lie (fastsynth.network.winograd).
+    """
 
     model: bytes
     inputs: Mapping[str, Value]
     outputs: Mapping[str, Value]
     parameters: tuple[str, ...]
+    matrices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Way:
+    """A piece of the way back: from the sums of `layer` to what arrives at `to`.
+
+    to: a layer, or None for the image.
+    """
+
+    layer: str
+    to: str | None
+    cut: Cut
 
 
 def graph_path(network: str, pooling: str, part: str) -> Path:
@@ -142,7 +183,13 @@ def load_graph(network: str, pooling: str, part: str) -> onnx.ModelProto:
 
 
 def cut_forward(
-    network: str, pooling: str, outputs: Collection[str], height: int, width: int
+    network: str,
+    pooling: str,
+    outputs: Collection[str],
+    height: int,
+    width: int,
+    *,
+    with_pools: bool = True,
 ) -> list[Cut]:
     """The forward graph up to `outputs` (layers, masks, winner codes) for one image size.
 
@@ -150,6 +197,8 @@ def cut_forward(
     The pieces run one after the other and share their working memory. In one piece ONNX Runtime
     would copy features out and compute winner codes when the whole network has run, and keep all
     of its activations until then.
+
+    with_pools: False leaves the pooling between pieces to the caller.
     """
     architecture = ARCHITECTURES[network]
     model = load_graph(network, pooling, "forward")
@@ -170,7 +219,9 @@ def cut_forward(
     pieces = []
     for index, block in enumerate(blocks):
         wanted = {name for name in outputs if name in block}
-        wanted.update(seams[index : index + 1] if index + 1 < len(blocks) else [])
+        if index + 1 < len(blocks):
+            seam = seams[index]
+            wanted.add(seam if with_pools else seam.removesuffix(_POOLED))
         given = seams[index - 1 : index] if index else []
         pieces.append(_finish(model, size, wanted, given=given))
     return pieces
@@ -188,6 +239,70 @@ def cut_gradient(network: str, pooling: str, taps: Collection[str], height: int,
     size = _Size(architecture, height, width)
     untapped = set(architecture.names).difference(taps)
     return _finish(_with_masks(model, untapped), size, ["d_image"], aliases=aliases)
+
+
+def cut_ways_back(
+    network: str, pooling: str, taps: Collection[str], height: int, width: int
+) -> list[Way]:
+    """The gradient graph in pieces, from the deepest tap to the image, for one image size.
+
+    They meet at taps, where the caller adds cotangents and masks the sum, and at layers that are
+    pooled, where it also takes the pooling back. Of the layers between they read the masks.
+    """
+    architecture = ARCHITECTURES[network]
+    names = architecture.names
+    absent = {cotangent_name(name) for name in names}
+    model = _with_seams(load_graph(network, pooling, "gradient"), architecture)
+    model = _with_masks(model, names)
+    size = _Size(architecture, height, width)
+    deepest = max(names.index(tap) for tap in taps)
+    stops = [n for n in names[:deepest] if n in taps or n in architecture.pool_after]
+    begins = {sums_name(layer) for layer in (*stops, names[deepest])}
+    aliases = _without_zeros(model.graph.node, absent, begins)
+    ways = []
+    for layer in reversed([*stops, names[deepest]]):
+        place = stops.index(layer) if layer in stops else len(stops)
+        to = stops[place - 1] if place else None
+        wanted = arriving_name(to) if to else "d_image"
+        cut = _finish(model, size, [wanted], given=[sums_name(layer)], aliases=aliases)
+        ways.append(Way(layer, to, cut))
+    return ways
+
+
+def _with_seams(model: onnx.ModelProto, architecture: Architecture) -> onnx.ModelProto:
+    """Gives names to what each layer's backward convolution reads and writes."""
+    import onnx
+
+    changed = onnx.ModelProto()
+    changed.CopyFrom(model)
+    origin: dict[str, str] = {}  # of turned kernels
+    renamed: dict[str, str] = {}
+    below = dict(zip(architecture.names[1:], architecture.names, strict=False))
+    channels = {layer.name: layer.out_channels for layer in architecture.layers}
+
+    def declare(name: str, layer: str, scale: int) -> str:
+        shape: list[str | int | None] = [1, channels[layer], f"H/{scale}", f"W/{scale}"]
+        changed.graph.output.append(
+            onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+        )
+        return name
+
+    for node in changed.graph.node:
+        if node.op_type in ("Slice", "Transpose"):
+            origin[node.output[0]] = origin.get(node.input[0], node.input[0])
+        elif node.op_type == "Conv":
+            layer = origin[node.input[1]].removesuffix(".weight")
+            if layer not in channels:
+                continue
+            scale = architecture.scale(layer)
+            renamed[node.input[0]] = declare(sums_name(layer), layer, scale)
+            if layer in below:
+                name = arriving_name(below[layer])
+                renamed[node.output[0]] = declare(name, below[layer], scale)
+    for node in changed.graph.node:
+        node.input[:] = [renamed.get(name, name) for name in node.input]
+        node.output[:] = [renamed.get(name, name) for name in node.output]
+    return changed
 
 
 def _with_masks(model: onnx.ModelProto, layers: Collection[str]) -> onnx.ModelProto:
@@ -210,13 +325,18 @@ def _with_masks(model: onnx.ModelProto, layers: Collection[str]) -> onnx.ModelPr
     return changed
 
 
-def _without_zeros(nodes: Iterable[onnx.NodeProto], zeros: set[str]) -> dict[str, str]:
-    """Follows zeros through the graph; returns which outputs are just another value."""
+def _without_zeros(
+    nodes: Iterable[onnx.NodeProto], zeros: set[str], given: Collection[str] = ()
+) -> dict[str, str]:
+    """Follows zeros through the graph; returns which outputs are just another value.
+
+    given: values that come from elsewhere, whatever the graph says of them.
+    """
     zeros = set(zeros)
     aliases: dict[str, str] = {}
     for node in nodes:
         gone = [name in zeros for name in node.input]
-        if not any(gone):
+        if not any(gone) or set(node.output).issubset(given):
             continue
         if node.op_type == "Add" and not all(gone):
             aliases[node.output[0]] = next(name for name in node.input if name not in zeros)

@@ -99,4 +99,4 @@ def open_network(
         return NativeNetwork(name, weights.arrays, pooling=pooling, pool=pool)
     from fastsynth.network.onnx_network import OnnxNetwork
 
-    return OnnxNetwork(name, weights.arrays, pooling=pooling, device=device, threads=pool.threads)
+    return OnnxNetwork(name, weights.arrays, pooling=pooling, device=device, pool=pool)

@@ -2,38 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fastsynth import _core
 from fastsynth._closing import Closing
 from fastsynth._errors import NetworkError, WeightsError
 from fastsynth.network.architecture import ARCHITECTURES
-from fastsynth.network.graph import (
-    POOLINGS,
-    cotangent_name,
-    cut_forward,
-    cut_gradient,
-)
-from fastsynth.network.session import (
-    CPU,
-    Session,
-    choose_provider,
-    onnxruntime,
-    release_memory,
-    reserve_memory,
-)
+from fastsynth.network.graph import POOLINGS
+from fastsynth.network.passes import open_passes
+from fastsynth.network.session import CPU, choose_provider, onnxruntime, release_memory
+from fastsynth.network.winograd import suits, transform_weights
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from numpy.typing import NDArray
-
-    from fastsynth import _core
-    from fastsynth.network.architecture import Architecture
-    from fastsynth.network.graph import Cut, Value
 
     FloatArray = NDArray[np.float32]
 
@@ -51,7 +37,8 @@ class OnnxNetwork(Closing):
     pooling: "max" (default) or "avg".
     device: "cpu" (default), "cuda", "auto", or another provider of ONNX Runtime
         (`fastsynth.network.session.choose_provider`).
-    threads: of the CPU provider; default: all cores that the process may use.
+    pool: threads of the engine, as many as the CPU provider takes; default: as many as cores that
+        the process may use.
 
     Raises NetworkError for an unknown network or pooling, WeightsError for weights that do not fit,
     DeviceError for a device that cannot run, or where ONNX Runtime is missing.
@@ -66,7 +53,7 @@ class OnnxNetwork(Closing):
         *,
         pooling: str = "max",
         device: str = "cpu",
-        threads: int | None = None,
+        pool: _core.ThreadPool | None = None,
     ) -> None:
         if network not in ARCHITECTURES:
             raise NetworkError(
@@ -74,14 +61,17 @@ class OnnxNetwork(Closing):
             )
         if pooling not in POOLINGS:
             raise NetworkError(f"unknown pooling {pooling!r}; expected one of {list(POOLINGS)}")
-        if threads is not None and threads < 1:
-            raise NetworkError(f"threads must be at least 1, not {threads}")
         self.architecture = ARCHITECTURES[network]
         self.pooling = pooling
         self.device = device
-        self.threads = threads or available_cores()
+        self.pool = _core.ThreadPool() if pool is None else pool
         self.parameters = _checked(network, weights)
         self.execution = choose_provider(device)
+        if self.execution.name == CPU:
+            for layer in self.architecture.layers:
+                weight = self.parameters.get(f"{layer.name}.weight")
+                if weight is not None and suits(layer.in_channels, layer.out_channels):
+                    self.parameters |= transform_weights(layer.name, weight)
         self._bound: list[BoundOnnxNetwork] = []
         self._lock = threading.Lock()
         self._closed = False
@@ -90,6 +80,11 @@ class OnnxNetwork(Closing):
     def layers(self) -> tuple[str, ...]:
         """Names of the layers that the weights serve, shallow to deep."""
         return tuple(n for n in self.architecture.names if f"{n}.weight" in self.parameters)
+
+    @property
+    def threads(self) -> int:
+        """Threads of the CPU provider, and of the engine's work between its pieces."""
+        return self.pool.threads
 
     @property
     def provider(self) -> str:
@@ -183,39 +178,19 @@ class BoundOnnxNetwork(Closing):
         *,
         gradient: bool,
     ) -> None:
-        from fastsynth import _core
-
-        name, pooling = network.architecture.name, network.pooling
-        outputs = set(taps)
-        backward: list[Cut] = []
-        if gradient:
-            backward = [cut_gradient(name, pooling, taps, *size)]
-            own = {"image", *map(cotangent_name, taps)}
-            outputs.update(set(backward[0].inputs) - own)
-        forward = cut_forward(name, pooling, outputs, *size)
-
         self.taps = taps
-        buffers = _allocate([*forward, *backward])
-        sessions = [
-            Session(cut, network.parameters, network.execution, network.threads, buffers)
-            for cut in (*forward, *backward)
-        ]
-        release_memory()  # what opening left behind
-        if network.execution.name == CPU:
-            reserve_memory(_working_memory(network.architecture, size, gradient=gradient))
-        self._passes = _Passes(sessions[: len(forward)], sessions[len(forward) :], buffers)
+        self._passes = passes = open_passes(network, size, taps, gradient=gradient)
         self._core: _core.Network | None = None
         if gradient:
             # The engine's network refers to the passes, and nothing refers back: no cycle that
             # would keep hundreds of megabytes alive until the garbage collector comes by.
             self._core = _core.CallbackNetwork(
                 list(taps),
-                buffers["image"],
-                [buffers[tap] for tap in taps],
-                [buffers[cotangent_name(tap)] for tap in taps],
-                buffers["d_image"],
-                self._passes.run_forward,
-                self._passes.run_backward,
+                passes.buffer("image"),
+                [passes.buffer(tap) for tap in taps],
+                passes.buffer("d_image"),
+                passes.run_forward,
+                passes.run_backward,
             )
 
     @property
@@ -243,9 +218,13 @@ class BoundOnnxNetwork(Closing):
 
         Needs a cotangent, shaped like the features, for each tap.
         """
-        for tap in self.taps:
-            self._passes.buffer(cotangent_name(tap))[...] = cotangents[tap]
-        self._passes.run_backward()
+
+        def pull(tap: int, buffer: FloatArray, add: bool) -> bool:
+            given = cotangents[self.taps[tap]]
+            buffer[...] = buffer + given if add else given
+            return True
+
+        self._passes.run_backward(pull)
         return np.array(self._passes.buffer("d_image"))
 
     def close(self) -> None:
@@ -254,92 +233,6 @@ class BoundOnnxNetwork(Closing):
             self._core = None
             self._passes.close()
             release_memory()
-
-
-class _Passes:
-    """The sessions of forward and backward, and the arrays that they read and write."""
-
-    def __init__(
-        self,
-        forward: list[Session],
-        backward: list[Session],
-        buffers: dict[str, NDArray[Any]],
-    ) -> None:
-        self.forward = forward
-        self.backward = backward
-        self.buffers = buffers
-        self.closed = False
-
-    def buffer(self, name: str) -> FloatArray:
-        self._check()
-        return self.buffers[name]
-
-    def run_forward(self) -> None:
-        self._check()
-        for session in self.forward:
-            session.run()
-
-    def run_backward(self) -> None:
-        self._check()
-        for session in self.backward:
-            session.run()
-
-    def close(self) -> None:
-        self.closed = True
-        self.forward, self.backward, self.buffers = [], [], {}
-
-    def _check(self) -> None:
-        if self.closed:
-            raise NetworkError("the network was closed and cannot run; bind it anew")
-
-
-def _working_memory(architecture: Architecture, size: tuple[int, int], *, gradient: bool) -> int:
-    """Bytes that ONNX Runtime works in: three times the largest activations, and a little.
-
-    A product of two temporary values takes three such arrays, as neither operand is reused; a
-    forward pass alone takes two and the pooled ones. Should it need more, the arena grows.
-    """
-    largest = int(np.prod(architecture.shape(architecture.names[0], *size))) * 4
-    return int(largest * (3.02 if gradient else 2.27))
-
-
-def _allocate(pieces: Iterable[Cut]) -> dict[str, NDArray[Any]]:
-    """Arrays (C, H, W) for all that sessions read and write.
-
-    The seams between the pieces of the forward pass lie where the cotangents will: nobody writes a
-    cotangent before the forward pass is over.
-    """
-    values: dict[str, Value] = {}
-    for piece in pieces:
-        values |= piece.inputs
-        values |= piece.outputs
-    seams = {n: v for n, v in values.items() if n.endswith(".pooled")}
-    buffers = {n: _aligned(v.shape[1:], v.dtype) for n, v in values.items() if n not in seams}
-    free = [buffers[n].reshape(-1) for n in buffers if n.startswith("d_conv")]
-    for name, seam in seams.items():
-        count = int(np.prod(seam.shape))
-        room = next((i for i, memory in enumerate(free) if memory.size >= count), None)
-        if room is None:
-            buffers[name] = _aligned(seam.shape[1:], seam.dtype)
-        else:
-            buffers[name] = free[room][:count].reshape(seam.shape[1:])
-            free[room] = free[room][-(-count // 16) * 16 :]  # the next begins at a cache line
-    return buffers
-
-
-def _aligned(shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
-    """Zeros that begin at a cache line (64 bytes), as the engine's kernels like best."""
-    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    memory = np.zeros(size + 64, np.uint8)
-    start = -memory.ctypes.data % 64
-    return memory[start : start + size].view(dtype).reshape(shape)
-
-
-def available_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _checked(network: str, weights: Mapping[str, FloatArray]) -> dict[str, FloatArray]:

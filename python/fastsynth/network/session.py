@@ -153,6 +153,8 @@ class Session:
             options.add_external_initializers(list(cut.parameters), values)
         self._session = _open(ort, cut.model, options, provider)
         self._inputs = {n: _value(ort, buffers[n], v.shape) for n, v in cut.inputs.items()}
+        for name in cut.matrices:
+            self._inputs[name] = _value(ort, parameters[name], parameters[name].shape)
         self._outputs = {n: _value(ort, buffers[n], v.shape) for n, v in cut.outputs.items()}
         self._on_host = provider.name == CPU
         self._binding = self._session.io_binding()

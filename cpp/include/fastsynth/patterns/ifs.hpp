@@ -15,13 +15,13 @@ struct AffineMap {
     double color = 0;  // in [0, 1]; a point's colour goes half way to it
 };
 
-struct Extent {
+struct Bounds {
     double left, bottom, right, top;
 };
 
 /// Where the attractor lies: of points of a chaos game, seeded. Throws std::invalid_argument when
 /// the points run away.
-Extent attractor_extent(const std::vector<AffineMap>& maps, std::uint64_t seed);
+Bounds attractor_extent(const std::vector<AffineMap>& maps, std::uint64_t seed);
 
 struct ChaosSettings {
     std::uint64_t seed = 0;
