@@ -124,6 +124,33 @@ class FunctionTerm final : public LayerTerm {
     py::function function_;
 };
 
+/// function(image) -> (value, gradient), both (3, H, W): an image term written in Python.
+class FunctionImageTerm final : public ImageTerm {
+  public:
+    explicit FunctionImageTerm(py::function function) : function_(std::move(function)) {}
+
+    ~FunctionImageTerm() override {
+        py::gil_scoped_acquire gil;
+        function_ = {};
+    }
+
+    double evaluate(const float* image, int height, int width, double weight, float* gradient,
+                    ThreadPool&) override {
+        py::gil_scoped_acquire gil;
+        FloatArray argument({3, height, width});
+        std::copy(image, image + argument.size(), argument.mutable_data());
+        const auto result = value_and_gradient(function_, argument);
+        const float* slope = result.second.data();
+        if (weight != 0.0)
+            for (py::ssize_t i = 0; i < argument.size(); ++i)
+                gradient[i] += static_cast<float>(weight * slope[i]);
+        return result.first;
+    }
+
+  private:
+    py::function function_;
+};
+
 Normalization normalization_of(const std::string& name) {
     if (name == "relative") return Normalization::relative;
     if (name == "paper") return Normalization::paper;
@@ -296,7 +323,12 @@ void register_objective(py::module_& module) {
     py::class_<FunctionTerm, LayerTerm, std::shared_ptr<FunctionTerm>>(module, "FunctionTerm")
         .def(py::init<py::function>(), py::arg("function"));
 
+    register_statistics(module);
+
     py::class_<ImageTerm, std::shared_ptr<ImageTerm>>(module, "ImageTerm");
+    py::class_<FunctionImageTerm, ImageTerm, std::shared_ptr<FunctionImageTerm>>(
+        module, "FunctionImageTerm")
+        .def(py::init<py::function>(), py::arg("function"));
     py::class_<TotalVariation, ImageTerm, std::shared_ptr<TotalVariation>>(module, "TotalVariation")
         .def(py::init([](double beta, const std::string& average) {
                  return std::make_shared<TotalVariation>(beta, average_of(average));
@@ -321,9 +353,10 @@ void register_objective(py::module_& module) {
         .def(py::init<py::function, std::size_t>(), py::arg("function"), py::arg("size"));
 
     py::class_<ImageObjective, Objective, std::shared_ptr<ImageObjective>>(module, "ImageObjective")
-        .def(py::init<std::vector<std::shared_ptr<Network>>, int, int,
-                      std::shared_ptr<ThreadPool>>(),
-             py::arg("networks"), py::arg("height"), py::arg("width"), py::arg("pool"))
+        .def(py::init<std::vector<std::shared_ptr<Network>>, int, int, std::shared_ptr<ThreadPool>,
+                      int>(),
+             py::arg("networks"), py::arg("height"), py::arg("width"), py::arg("pool"),
+             py::arg("wrap") = 0)
         .def("add_layer_term", &ImageObjective::add_layer_term, py::arg("network"), py::arg("tap"),
              py::arg("term"), py::arg("weight"), py::arg("name"))
         .def("add_image_term", &ImageObjective::add_image_term, py::arg("term"), py::arg("weight"),

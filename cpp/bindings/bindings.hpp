@@ -24,6 +24,7 @@ void register_patterns(py::module_& module);
 void register_network(py::module_& module);
 void register_native(py::module_& module);
 void register_objective(py::module_& module);
+void register_statistics(py::module_& module);  // called by register_objective
 void register_optimize(py::module_& module);
 void register_dream(py::module_& module);
 void register_synthesize(py::module_& module);

@@ -274,7 +274,50 @@ class FunctionTerm(LayerTerm):
         self, function: Callable[[NDArray[np.float32]], tuple[float, ArrayLike]]
     ) -> None: ...
 
+class MomentsTerm(LayerTerm):
+    def __init__(
+        self,
+        mean: NDArray[np.float32],
+        second: NDArray[np.float32],
+        kind: str,
+        mean_weight: float = 1.0,
+        second_weight: float = 1.0,
+    ) -> None: ...
+
+class SliceTerm(LayerTerm):
+    def __init__(
+        self,
+        directions: NDArray[np.float32],
+        targets: NDArray[np.float32],
+        phases: NDArray[np.float32] | None = None,
+        scale: float = 1.0,
+        most: int = 16384,
+    ) -> None: ...
+
+class WindowTerm(LayerTerm):
+    def __init__(
+        self,
+        inner: LayerTerm,
+        rows: int,
+        columns: int,
+        top: int,
+        left: int,
+        height: int,
+        width: int,
+        guide: NDArray[np.float32] | None = None,
+    ) -> None: ...
+
+class ProjectedTerm(LayerTerm):
+    def __init__(
+        self, inner: LayerTerm, mixtures: NDArray[np.float32], pooling: int = 1
+    ) -> None: ...
+
 class ImageTerm: ...
+
+class FunctionImageTerm(ImageTerm):
+    def __init__(
+        self, function: Callable[[NDArray[np.float32]], tuple[float, ArrayLike]]
+    ) -> None: ...
 
 class TotalVariation(ImageTerm):
     def __init__(self, beta: float = 2.0, average: str = "mean") -> None: ...
@@ -301,7 +344,12 @@ class FunctionObjective(Objective):
 
 class ImageObjective(Objective):
     def __init__(
-        self, networks: Sequence[Network], height: int, width: int, pool: ThreadPool
+        self,
+        networks: Sequence[Network],
+        height: int,
+        width: int,
+        pool: ThreadPool,
+        wrap: int = 0,
     ) -> None: ...
     @property
     def height(self) -> int: ...

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <utility>
 
 #include "fastsynth/common/error.hpp"
@@ -10,17 +11,65 @@
 namespace fastsynth {
 
 ImageObjective::ImageObjective(std::vector<std::shared_ptr<Network>> networks, int height,
-                               int width, std::shared_ptr<ThreadPool> pool)
-    : networks_(std::move(networks)), height_(height), width_(width), pool_(std::move(pool)) {
+                               int width, std::shared_ptr<ThreadPool> pool, int wrap)
+    : networks_(std::move(networks)),
+      height_(height),
+      width_(width),
+      wrap_(wrap),
+      pool_(std::move(pool)) {
     require(height > 0 && width > 0, "the image must have at least one pixel, not ", height, " x ",
             width);
+    require(wrap >= 0, "wrap must be 0 or more pixels, not ", wrap);
     require(pool_ != nullptr, "an objective needs a thread pool");
     for (const auto& network : networks_) {
         require(network != nullptr, "an objective's networks must not be None");
-        require(network->height() == height && network->width() == width, "a network is sized for ",
-                network->height(), " x ", network->width(), " images, the objective for ", height,
-                " x ", width);
+        const int rows = height + 2 * wrap, columns = width + 2 * wrap;
+        require(network->height() == rows && network->width() == columns, "a network is sized for ",
+                network->height(), " x ", network->width(), " images, the objective for ", rows,
+                " x ", columns);
     }
+    if (wrap > 0 && !networks_.empty()) {
+        continued_.resize(seen_size());
+        continued_gradient_.resize(seen_size());
+    }
+}
+
+/// Row or column of the image that place i of its cyclic continuation shows.
+static int cyclic(int i, int wrap, int size) {
+    const int place = (i - wrap) % size;
+    return place < 0 ? place + size : place;
+}
+
+const float* ImageObjective::seen(const float* x) {
+    if (wrap_ == 0 || networks_.empty()) return x;
+    const int rows = height_ + 2 * wrap_, columns = width_ + 2 * wrap_;
+    pool_->for_ranges(3LL * rows, 16, [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t line = begin; line < end; ++line) {
+            const auto y = cyclic(static_cast<int>(line % rows), wrap_, height_);
+            const float* from = x + static_cast<std::size_t>(line / rows * height_ + y) * width_;
+            float* to = continued_.data() + static_cast<std::size_t>(line) * columns;
+            for (int i = 0; i < columns; ++i) to[i] = from[cyclic(i, wrap_, width_)];
+        }
+    });
+    return continued_.data();
+}
+
+void ImageObjective::fold(float* gradient) {
+    const int rows = height_ + 2 * wrap_, columns = width_ + 2 * wrap_;
+    pool_->for_ranges(3LL * height_, 16, [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t line = begin; line < end; ++line) {
+            float* to = gradient + static_cast<std::size_t>(line) * width_;
+            std::fill(to, to + width_, 0.0f);
+            const std::int64_t channel = line / height_;
+            // Every row of the continuation that shows this row of the image.
+            for (int y = static_cast<int>((line % height_ + wrap_) % height_); y < rows;
+                 y += height_) {
+                const float* from = continued_gradient_.data() +
+                                    static_cast<std::size_t>(channel * rows + y) * columns;
+                for (int i = 0; i < columns; ++i) to[cyclic(i, wrap_, width_)] += from[i];
+            }
+        }
+    });
 }
 
 void ImageObjective::add(Part part, double weight, std::string name) {
@@ -81,14 +130,16 @@ bool ImageObjective::pull(std::size_t n, std::size_t tap, const FeatureMap& map,
 }
 
 double ImageObjective::evaluate(const float* x, float* gradient) {
-    bool started = false;  // whether `gradient` holds something yet
+    const float* image = seen(x);
+    float* pulled = image == x ? gradient : continued_gradient_.data();
+    bool started = false;  // whether `pulled` holds something yet
     for (std::size_t n = 0; n < networks_.size(); ++n) {
         Network& network = *networks_[n];
         bool ran = false, pulls = false;
         for (std::size_t i = 0; i < parts_.size(); ++i) {
             Part& part = parts_[i];
             if (!part.layer_term || part.network != n) continue;
-            if (!ran) network.forward(x);
+            if (!ran) network.forward(image);
             ran = true;
             if (weights_[i] != 0.0) {
                 pulls = true;  // valued when the gradient reaches its tap
@@ -105,15 +156,18 @@ double ImageObjective::evaluate(const float* x, float* gradient) {
             return pull(n, tap, map, add);
         };
         if (!started) {
-            network.backward(write, gradient);
+            network.backward(write, pulled);
         } else {
-            if (scratch_.size() != size()) scratch_.resize(size());
+            if (scratch_.size() != seen_size()) scratch_.resize(seen_size());
             network.backward(write, scratch_.data());
-            axpy(1.0f, scratch_.data(), gradient, size(), *pool_);
+            axpy(1.0f, scratch_.data(), pulled, seen_size(), *pool_);
         }
         started = true;
     }
-    if (!started) clear(gradient, size());
+    if (!started)
+        clear(gradient, size());
+    else if (pulled != gradient)
+        fold(gradient);
 
     for (std::size_t i = 0; i < parts_.size(); ++i)
         if (parts_[i].image_term)
@@ -128,20 +182,23 @@ double ImageObjective::evaluate(const float* x, float* gradient) {
 std::vector<double> ImageObjective::gradient_norms(const float* x) {
     std::vector<double> norms(parts_.size(), 0.0);
     Buffer<float> gradient(size());
+    const float* image = seen(x);
+    float* pulled = image == x ? gradient.data() : continued_gradient_.data();
     for (std::size_t n = 0; n < networks_.size(); ++n) {
         Network& network = *networks_[n];
         bool has_features = false;
         for (std::size_t i = 0; i < parts_.size(); ++i) {
             Part& part = parts_[i];
             if (!part.layer_term || part.network != n) continue;
-            if (!has_features) network.forward(x);
+            if (!has_features) network.forward(image);
             has_features = network.keeps_features();
             const auto write = [&](std::size_t tap, const FeatureMap& map, bool add) {
                 if (tap != part.tap) return false;
                 part.layer_term->evaluate(network.feature(tap), {map, 1.0, add}, *pool_);
                 return true;
             };
-            network.backward(write, gradient.data());
+            network.backward(write, pulled);
+            if (pulled != gradient.data()) fold(gradient.data());
             norms[i] = norm1(gradient.data(), size(), *pool_);
         }
     }

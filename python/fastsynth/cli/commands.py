@@ -41,6 +41,9 @@ def texture(options: argparse.Namespace) -> int:
     """fastsynth texture"""
     arguments = {
         "scale": options.scale,
+        "long_range": options.long_range,
+        "seamless": options.seamless,
+        "style_loss": options.style_loss,
         "init": options.init,
         "smoothness": options.smoothness,
         **_given(layers=options.layers),

@@ -83,6 +83,17 @@ def build_parser() -> argparse.ArgumentParser:
     )
     verb.add_argument("--layers", type=_layers, help="such as conv1_1,conv2_1,conv3_1")
     verb.add_argument(
+        "--long-range",
+        type=_long_range,
+        default="auto",
+        help="structure over long distances, such as rows of bricks: auto, off, strong or a weight "
+        "(default: %(default)s)",
+    )
+    verb.add_argument(
+        "--seamless", action="store_true", help="make a tile that fits together with itself"
+    )
+    _style_loss(verb)
+    verb.add_argument(
         "--smoothness",
         type=float,
         default=0.0,
@@ -275,6 +286,30 @@ def _engine_options(verb: argparse.ArgumentParser) -> None:
         help="auto, cpu, cuda, or an ONNX Runtime provider (default: %(default)s)",
     )
     engine.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
+
+
+def _style_loss(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--style-loss",
+        default="auto",
+        help="the statistics that are taken over: gram, mean_covariance, bn_statistics, "
+        "mmd_linear, mmd_polynomial, … (default: %(default)s)",
+    )
+
+
+def _long_range(text: str) -> str | float:
+    """
+    >>> _long_range("auto"), _long_range("0.5")
+    ('auto', 0.5)
+    """
+    if text in ("auto", "off", "strong"):
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is neither auto, off, strong nor a number"
+        ) from None
 
 
 def _layers(text: str) -> dict[str, float]:

@@ -15,6 +15,7 @@ from fastsynth.image.color import (
 )
 from fastsynth.image.encode import encode
 from fastsynth.image.io import load
+from fastsynth.image.lattice import Lattice, bent, find_lattice
 from fastsynth.image.metadata import read_metadata
 from fastsynth.image.output import to_array, to_output, to_pil
 from fastsynth.image.picture import DEFAULT_KIND, MAX_PIXELS, Kind, Picture
@@ -28,9 +29,12 @@ __all__ = [
     "REGULAR",
     "ImageArray",
     "Kind",
+    "Lattice",
     "Picture",
+    "bent",
     "check_writable",
     "encode",
+    "find_lattice",
     "fit_size",
     "join_luminance",
     "keep_luminance",

@@ -35,12 +35,15 @@ class Canvas:
     end: the zeros that networks pad with leave their marks there instead of in the picture.
     `shrink` is this level's size over the final size, in (0, 1]: exemplars that keep their own
     pixel scale are shrunk by the same factor.
+    `wrap`: the picture is one tile of many: its margin is not optimised, but shows the picture
+    continued cyclically.
     """
 
     height: int
     width: int
     shrink: float = 1.0
     margin: int = 0
+    wrap: bool = False
 
 
 @dataclass(frozen=True, eq=False)

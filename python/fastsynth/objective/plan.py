@@ -125,7 +125,10 @@ def plan(objective: Term | Sum, canvas: Canvas, networks: Networks, pool: _core.
             check_layers(network, tuple(wanted))
             taps.append([layer for layer in network.layers if layer in wanted])
             bound.append(network.bind(canvas.height, canvas.width, taps[-1]))
-        engine = _core.ImageObjective([b.core for b in bound], canvas.height, canvas.width, pool)
+        wrap = canvas.margin if canvas.wrap else 0
+        engine = _core.ImageObjective(
+            [b.core for b in bound], canvas.height - 2 * wrap, canvas.width - 2 * wrap, pool, wrap
+        )
         for part, label in zip(parts, unique_names(parts), strict=True):
             if isinstance(part.term, _core.ImageTerm):
                 engine.add_image_term(part.term, part.weight, label)

@@ -107,11 +107,13 @@ def coarse_to_fine(
     margin: int = 0,
     carry: Callable[[NDArray[np.float32], Level], NDArray[np.float32]] | None = None,
     engage: Engage | None = None,
+    wrap: bool = False,
 ) -> Refined:
     """Optimises at each level in turn; the result always has the last level's size.
 
     init: gives the first picture (3, H, W) for the coarsest level's height and width.
     margin: pixels on each side that are optimised at every level and cut off after it.
+    wrap: the picture is to fit together with itself: its margin shows it continued cyclically.
     rules: stop rules of every level; its evaluations are taken from the level.
     carry: gives a level's first picture from the one before it, and the last picture from where a
         run ended; default: bicubic resizing.
@@ -120,10 +122,11 @@ def coarse_to_fine(
     When a callback returns False, Ctrl-C is pressed or the time is over, the best picture so far is
     returned.
     """
-    carry = carry or resized
+    carry = carry or (cyclic_resized if wrap else resized)
     started = time.monotonic()
     final = levels[-1]
-    reporter = None if callback is None else _Reporter(callback, levels, started, margin)
+    optimised = 0 if wrap else margin  # pixels of the margin that are variables
+    reporter = None if callback is None else _Reporter(callback, levels, started, optimised)
     pixels = init(levels[0].height, levels[0].width)
     results: list[LevelResult] = []
     stopped = "evaluations"
@@ -141,9 +144,9 @@ def coarse_to_fine(
                 break
             left *= work[index] / sum(work[index:])
         shrink = max(level.height, level.width) / max(final.height, final.width)
-        canvas = Canvas(level.height + 2 * margin, level.width + 2 * margin, shrink, margin)
+        canvas = Canvas(level.height + 2 * margin, level.width + 2 * margin, shrink, margin, wrap)
         try:
-            first = with_margin(carry(pixels, level), margin)
+            first = with_margin(carry(pixels, level), optimised)
             with plan(objective, canvas, networks, pool) as bound:
                 bound.balance(first)
                 engine, mover = (
@@ -168,11 +171,11 @@ def coarse_to_fine(
             break
         except DivergenceError as error:
             if error.image is not None:
-                error.image = without_margin(np.clip(error.image, 0.0, 1.0), margin)
+                error.image = without_margin(np.clip(error.image, 0.0, 1.0), optimised)
             elif results:
                 error.image = np.clip(pixels, 0.0, 1.0)
             raise
-        pixels = without_margin(result.x, margin)
+        pixels = without_margin(result.x, optimised)
         interrupted = reporter is not None and reporter.interrupted
         stopped = "interrupted" if interrupted else result.reason
         results.append(LevelResult(index, level, replace(result, reason=stopped), weights))
@@ -249,6 +252,18 @@ class _Reporter:
 def resized(pixels: NDArray[np.float32], level: Level) -> NDArray[np.float32]:
     """The picture at a level's size."""
     return resize(pixels, (level.height, level.width), "bicubic")
+
+
+def cyclic_resized(pixels: NDArray[np.float32], level: Level) -> NDArray[np.float32]:
+    """The same for a picture that is one tile of many: its borders see the opposite ones."""
+    _, height, width = pixels.shape
+    if (height, width) == (level.height, level.width):
+        return pixels
+    tall = np.tile(pixels, (1, 3, 1))
+    pixels = resize(tall, (3 * level.height, width), "bicubic")[:, level.height : 2 * level.height]
+    wide = np.tile(pixels, (1, 1, 3))
+    found = resize(wide, (level.height, 3 * level.width), "bicubic")
+    return np.ascontiguousarray(found[:, :, level.width : 2 * level.width])
 
 
 def without_margin(pixels: NDArray[np.float32], margin: int) -> NDArray[np.float32]:

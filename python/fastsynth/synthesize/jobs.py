@@ -188,11 +188,20 @@ def decode_arguments(
             return [[as_image(picture, where), weight] for picture, weight in value.items()]
         return value
 
+    def prepare_masks(value: Any) -> Any:
+        if isinstance(value, list):
+            return [prepare_masks(item) for item in value]
+        if isinstance(value, Mapping) and not {"path", "sha256"} & set(value):
+            return {name: prepare_masks(item) for name, item in value.items()}
+        return {"path": value} if isinstance(value, str) else value
+
     def prepare(key: str, value: Any) -> Any:
         if key == "init" and value in INIT_CHOICES:
             return value
         if key in IMAGES:
             return as_image(value, place + key)
+        if key == "masks":
+            return prepare_masks(value)
         if key == "objective" and isinstance(value, list):
             return [prepare(key, term) for term in value]
         if key == "objective" and isinstance(value, Mapping):

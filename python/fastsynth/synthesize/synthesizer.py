@@ -165,6 +165,7 @@ class Synthesizer(Closing):
         margin: int = 0,
         levels: Sequence[Level] | None = None,
         refine: Callable[..., Refined] = coarse_to_fine,
+        wrap: bool = False,
         **run: Unpack[RunOptions],
     ) -> Result:
         """Runs an objective coarse to fine; what all verbs end in.
@@ -173,6 +174,7 @@ class Synthesizer(Closing):
         margin: pixels around the picture that are optimised and cut off, see Canvas.
         levels: sizes with their evaluations; default: the usual schedule.
         refine: what goes through the levels; default: coarse_to_fine.
+        wrap: the margin shows the picture continued cyclically instead, so that it can be tiled.
         finish: applied to the optimised pixels, such as the joining of colours.
         """
         from fastsynth import _core
@@ -214,6 +216,7 @@ class Synthesizer(Closing):
                 callback=callback,
                 cancel=cancel,
                 margin=margin,
+                wrap=wrap,
             )
         finally:
             if bar is not None:

@@ -2,30 +2,68 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from fastsynth._errors import ObjectiveError
-from fastsynth.image import fit_size
-from fastsynth.objective import STYLE_LAYERS, RangePenalty, Style, TotalVariation
-from fastsynth.objective.blend import weighted_pictures
-from fastsynth.synthesize.record import record
-from fastsynth.synthesize.transfer import MARGIN, RANGE_WEIGHT, in_colour
+from fastsynth.image import Picture, bent, find_lattice, fit_size, resize
+from fastsynth.image.regularity import REGULAR, regularity
+from fastsynth.image.regularity import SMALLEST as SMALLEST_REGULAR
+from fastsynth.objective import (
+    LONG_RANGE_LAYERS,
+    STYLE_LAYERS,
+    Autocorrelation,
+    RangePenalty,
+    TotalVariation,
+    read_regions,
+    style_term,
+)
+from fastsynth.objective.blend import WeightedPictures, weighted_pictures
+from fastsynth.objective.guide import mask_at
+from fastsynth.objective.plan import opaque
+from fastsynth.render import schedule
+from fastsynth.synthesize.record import encode, record
+from fastsynth.synthesize.transfer import (
+    MARGIN,
+    RANGE_WEIGHT,
+    Masks,
+    check_guided,
+    guided_styles,
+    in_colour,
+    loaded_masks,
+)
 from fastsynth.synthesize.verbs import noise_init, run_options, start
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from typing_extensions import Unpack
 
     from fastsynth._types import ImageLike, Size
-    from fastsynth.objective import Sum, Term
+    from fastsynth.image import Lattice
+    from fastsynth.objective import Region, StyleLoss, Sum, Term
     from fastsynth.objective.content import Normalization
     from fastsynth.synthesize.options import Options
     from fastsynth.synthesize.result import Result
     from fastsynth.synthesize.synthesizer import Synthesizer
+    from fastsynth.synthesize.verbs import Init
 
 __all__ = ["synthesize_texture"]
+
+STRONG = 3.0  # long_range="strong", beside 1 for regular exemplars
+# Deviation of the noise on the lattice's mean cell, from which grow the differences of the cells;
+# more of it is still seen in the end.
+NOISE = 0.02
+REGION_NOISE = 0.05  # deviation, about each region's mean colour
+FEWEST = 5.0  # px of the shorter period at the coarsest level
+# Random weights have their means taken out (see MeanCovariance), and few layers: what deeper ones
+# add is grain, for coarse to fine reaches far already.
+RANDOM_LAYERS = ("conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1")
+# px that the network sees of a seamless picture's continuation: all that reaches conv4_1 from
+# within the tile.
+WRAP = 32
 
 
 def synthesize_texture(
@@ -33,9 +71,13 @@ def synthesize_texture(
     exemplar: ImageLike | Sequence[tuple[ImageLike, float]],
     *,
     size: Size = None,
-    layers: str | Sequence[str] | Mapping[str, float] = STYLE_LAYERS,
+    layers: str | Sequence[str] | Mapping[str, float] | None = None,
     scale: float = 1.0,
     init: Literal["noise"] | ImageLike = "noise",
+    long_range: Literal["auto", "off", "strong"] | float = "auto",
+    seamless: bool = False,
+    style_loss: StyleLoss = "auto",
+    masks: Masks | None = None,
     smoothness: float = 0.0,
     normalization: Normalization = "relative",
     balance: bool = False,
@@ -47,11 +89,22 @@ def synthesize_texture(
     size: longer side in pixels, (width, height), or None (default) for the exemplar's own size. The
         texture keeps the exemplar's pixel scale: a larger size gives more of it, not larger
         features.
-    layers: names, or mapping of name to weight; default conv1_1 … conv5_1.
+    layers: names, or mapping of name to weight; default conv1_1 … conv5_1, with random weights the
+        first five layers, conv1_1 … conv3_1.
     scale: factor on the size of the features; default 1.
     init: first picture: "noise" (default: the exemplar's mean colour plus noise), or any image.
+    long_range: structure that statistics of features forget, such as the rows of a brick wall.
+        "auto" (default) keeps it where the exemplar is regular (see image.regularity), "off" does
+        not, "strong" and numbers weight it (1 = as for "auto"). The exemplar's lattice, where it
+        has one, is continued over the first picture, and its Autocorrelation is a term.
+    seamless: True makes a tile that fits together with itself on all sides; default False.
+    style_loss: the statistics that are taken over: "gram", "mean_covariance", …, see style_term;
+        "auto" (default) is "gram" for trained weights and "mean_covariance" for random ones.
+    masks: where the parts of the exemplar go: two label maps, {"content": the painted one,
+        "style": the exemplar's}, or regions as in style_transfer (semantic doodles, Champandard
+        2016). The exemplar is then scaled to the picture's size, and long_range is off.
     smoothness: weight of total variation; default 0.
-    normalization, balance: see Style.
+    normalization: of "gram", see Style; balance: see Style.
     options: see RunOptions; in the one-call form EngineOptions too.
 
     Returns a Result of the first exemplar's kind.
@@ -69,23 +122,60 @@ def synthesize_texture(
     run = run_options(options, "synthesize_texture")
     exemplars = weighted_pictures(exemplar, "exemplar")
     picture = exemplars.pairs[0][0]
-    height, width = fit_size(size, picture.pixels.shape[1:])
-    if not isinstance(smoothness, (int, float)) or not 0 <= smoothness < np.inf:
-        raise ObjectiveError(f"smoothness must be a number ≥ 0, not {smoothness!r}")
-    first, given = start(
-        init,
-        {"noise": noise_init(picture.pixels.mean((1, 2)), run.get("seed", 0))},
-        "synthesize_texture",
-    )
-    job = record("synthesize_texture", arguments, exemplar=exemplars, init=given or init)
-    objective: Term | Sum = Style(
-        exemplars,
-        layers,
-        normalization=normalization,
-        sizing="native",
-        scale=scale,
-        balance=balance,
-    )
+    regions = [] if masks is None else read_regions(masks)
+    drawn = next((region.content for region in regions if region.content is not None), picture)
+    height, width = fit_size(size, drawn.pixels.shape[1:])
+    check(smoothness, seamless)
+    strength = long_range_strength(long_range, picture)
+    if regions:
+        strength = 0.0
+        check_guided(style_loss, normalization)
+    chosen: StyleLoss = style_loss
+    if style_loss == "auto":
+        # The literal forms are settings of Gram matrices.
+        centred = self.weights.id.startswith("random") and normalization == "relative"
+        chosen = "mean_covariance" if centred else "gram"
+    if layers is None:
+        layers = RANDOM_LAYERS if chosen == "mean_covariance" else STYLE_LAYERS
+
+    seed = run.get("seed", 0)
+    noise = noise_init(picture.pixels.mean((1, 2)), seed)
+    targets = exemplars
+    drawings = None if masks is None else loaded_masks(masks)
+    job = record("synthesize_texture", arguments, exemplar=exemplars, masks=drawings)
+    lattice = find_lattice(scaled_pixels(picture, scale)) if strength > 0 else None
+    if lattice is not None:
+        noise = lattice_init(lattice, (height, width), seed, seamless)
+        if seamless and len(targets.pairs) == 1:
+            # Whole periods must fit into the tile: its exemplar has such ones.
+            pixels = scaled_pixels(picture, scale)
+            tile = Picture.of(bent(pixels, lattice, height, width))
+            targets, scale = WeightedPictures(((tile, 1.0),)), 1.0
+        if run.get("scales") is None and isinstance(init, str) and init == "noise":
+            run["scales"] = lattice_scales(lattice, (height, width))
+    if regions:
+        noise = region_init(regions, picture, seed)
+    first, given = start(init, {"noise": noise}, "synthesize_texture")
+    job["arguments"]["init"] = encode(given or init)
+    objective: Term | Sum
+    if regions:
+        objective = guided_styles(regions, targets, layers, scale=scale, balance=balance)
+    else:
+        objective = style_term(
+            chosen,
+            targets,
+            layers,
+            normalization=normalization,
+            sizing="native",
+            scale=scale,
+            balance=balance,
+        )
+    if strength > 0:
+        present = self.open(None, "avg").layers
+        deep = [layer for layer in LONG_RANGE_LAYERS if layer in present]
+        objective = objective + strength * Autocorrelation(
+            targets, deep, sizing="native", scale=scale
+        )
     objective = objective + RANGE_WEIGHT * RangePenalty()
     if smoothness > 0:
         objective = objective + smoothness * TotalVariation()
@@ -98,6 +188,91 @@ def synthesize_texture(
         if all(p.kind.grey for p, _ in exemplars.pairs)
         else in_colour(picture.kind),
         job=job,
-        margin=MARGIN,
+        margin=WRAP if seamless else MARGIN,
+        wrap=seamless,
         **run,
     )
+
+
+def check(smoothness: Any, seamless: Any) -> None:
+    """Raises ObjectiveError for keywords that are not what they must be."""
+    if not isinstance(smoothness, (int, float)) or not 0 <= smoothness < np.inf:
+        raise ObjectiveError(f"smoothness must be a number ≥ 0, not {smoothness!r}")
+    if not isinstance(seamless, bool):
+        raise ObjectiveError(f"seamless must be True or False, not {seamless!r}")
+
+
+def region_init(regions: Sequence[Region], exemplar: Picture, seed: int) -> Init:
+    """First pictures of noise about each region's mean colour."""
+
+    def init(height: int, width: int) -> NDArray[np.float32]:
+        colours = np.zeros((3, height, width), np.float32)
+        covered = np.full((height, width), 1e-3, np.float32)
+        for region in regions:
+            style = region.picture or exemplar
+            size = style.pixels.shape[1:]
+            inside = mask_at(region.style, (size[0], size[1]))
+            mean = (style.pixels * inside).sum((1, 2)) / max(float(inside.sum()), 1e-6)
+            here = mask_at(region.content, (height, width))
+            colours += here * mean[:, None, None]
+            covered += here
+        colours += np.float32(1e-3) * exemplar.pixels.mean((1, 2))[:, None, None]
+        noise = np.random.default_rng(seed).standard_normal(colours.shape, np.float32)
+        first: NDArray[np.float32] = np.clip(
+            colours / covered + np.float32(REGION_NOISE) * noise, 0.0, 1.0
+        )
+        return first
+
+    return init
+
+
+def lattice_scales(lattice: Lattice, size: tuple[int, int]) -> int:
+    """The usual number of levels, or fewer: the lattice must have some pixels in a period.
+
+    Where it has not it would be lost, and coarser levels have nothing to add to it.
+    """
+    finer = math.floor(math.log2(max(1.0, lattice.period / FEWEST)))
+    return min(len(schedule(*size)), 1 + finer)
+
+
+def long_range_strength(value: Any, exemplar: Picture) -> float:
+    """The weight of the long-range terms: the keyword's number, or what its name means here."""
+    if isinstance(value, str):
+        if value not in ("auto", "off", "strong"):
+            raise ObjectiveError(
+                f'long_range must be "auto", "off", "strong" or a number ≥ 0, not {value!r}'
+            )
+        if value == "auto":
+            large = min(exemplar.pixels.shape[1:]) >= SMALLEST_REGULAR
+            return 1.0 if large and regularity(exemplar) > REGULAR else 0.0
+        return STRONG if value == "strong" else 0.0
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not 0 <= value < np.inf:
+        raise ObjectiveError(
+            f'long_range must be "auto", "off", "strong" or a number ≥ 0, not {value!r}'
+        )
+    return float(value)
+
+
+def scaled_pixels(exemplar: Picture, scale: float) -> NDArray[np.float32]:
+    """The exemplar's pixels at the size that its features have in the texture."""
+    pixels = opaque(exemplar)
+    if scale == 1.0:
+        return pixels
+    _, height, width = pixels.shape
+    return resize(pixels, (max(1, round(height * scale)), max(1, round(width * scale))), clip=True)
+
+
+def lattice_init(lattice: Lattice, size: tuple[int, int], seed: int, wrap: bool) -> Init:
+    """First pictures with the lattice's mean cell continued from a random place, plus noise."""
+    rng = np.random.default_rng(seed)
+    offset = rng.uniform(0.0, 1024.0, 2)
+    cells = lattice.continued(*size, offset=(float(offset[0]), float(offset[1])), wrap=wrap)
+
+    def init(height: int, width: int) -> NDArray[np.float32]:
+        noise = np.random.default_rng(seed).standard_normal((3, height, width), np.float32)
+        placed = resize(cells, (height, width), clip=True)
+        first: NDArray[np.float32] = np.clip(placed + np.float32(NOISE) * noise, 0.0, 1.0)
+        return first
+
+    return init

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -22,9 +22,12 @@ from fastsynth.objective import (
     CONTENT_LAYERS,
     STYLE_LAYERS,
     Content,
+    GuidedStyle,
     RangePenalty,
-    Style,
+    Sum,
     TotalVariation,
+    read_regions,
+    style_term,
 )
 from fastsynth.objective.blend import WeightedPictures, weighted_pictures
 from fastsynth.synthesize.record import record
@@ -35,7 +38,7 @@ if TYPE_CHECKING:
 
     from fastsynth._types import ImageLike, Size
     from fastsynth.image import Kind
-    from fastsynth.objective import Sum, Term
+    from fastsynth.objective import Region, StyleLoss, Term
     from fastsynth.objective.content import Normalization
     from fastsynth.synthesize.options import Options
     from fastsynth.synthesize.result import Result
@@ -43,6 +46,8 @@ if TYPE_CHECKING:
 
 __all__ = ["style_transfer"]
 
+# (content mask, style mask[, style image]) for each region, or two label maps.
+Masks = Mapping[str, Any] | Sequence[Any]
 Layers = str | Sequence[str] | Mapping[str, float]
 
 # The dimensionless style loss is multiplied by this at strength 1. For trained weights it is a
@@ -66,6 +71,8 @@ def style_transfer(
     content_layers: Layers | None = None,
     style_layers: Layers = STYLE_LAYERS,
     style_scale: float = 1.0,
+    style_loss: StyleLoss = "gram",
+    masks: Masks | None = None,
     init: Literal["content", "noise", "style"] | ImageLike = "content",
     color: Literal["none", "luminance", "match"] = "none",
     smoothness: float = 0.0,
@@ -84,6 +91,11 @@ def style_transfer(
     style_layers: likewise; default conv1_1 … conv5_1.
     style_scale: size of the style's features in the picture; 1 (default) scales the style image to
         the picture's size.
+    style_loss: the statistics that are taken over: "gram" (default), "mean_covariance",
+        "sliced_wasserstein", "mmd_gaussian", …, see style_term.
+    masks: regions with a style of their own: pairs (content mask, style mask), in a sequence or
+        mapping, white inside; a third member is the region's own style image; None for a mask means
+        everywhere. Or two label maps, {"content": map, "style": map}: equal colours are one region.
     init: first picture: "content" (default), "noise", "style", or any image.
     color: "none" (default) takes the style's colours, "match" gives the style the content's colours
         first, "luminance" paints brightness only and keeps the content's colours.
@@ -114,30 +126,47 @@ def style_transfer(
     if color not in ("none", "luminance", "match"):
         raise ObjectiveError(f'color must be "none", "luminance" or "match", not {color!r}')
 
+    regions = [] if masks is None else read_regions(masks)
     given_styles, target = styles, picture
+
+    def recolour(style: Picture) -> Picture:
+        """A style image in the colours that are asked for."""
+        if color == "match":
+            return Picture.of(match_mean_covariance(style.pixels, picture.pixels))
+        if color == "luminance":
+            return Picture.of(match_brightness(style.pixels, picture.pixels))
+        return style
+
     if color == "match":
-        styles = WeightedPictures(
-            tuple(
-                (Picture.of(match_mean_covariance(p.pixels, picture.pixels)), w)
-                for p, w in styles.pairs
-            )
-        )
+        styles = WeightedPictures(tuple((recolour(p), w) for p, w in styles.pairs))
     elif color == "luminance":
         target = Picture.of(grey(picture.pixels))
-        styles = WeightedPictures(
-            tuple(
-                (Picture.of(match_brightness(p.pixels, picture.pixels)), w) for p, w in styles.pairs
-            )
-        )
+        styles = WeightedPictures(tuple((recolour(p), w) for p, w in styles.pairs))
     random = self.weights.id.startswith("random")
     if content_layers is None:
         content_layers = RANDOM_CONTENT_LAYERS if random else CONTENT_LAYERS
     objective: Term | Sum = Content(target, content_layers, normalization=normalization)
     if strength > 0:
         weight = strength * (RANDOM_STYLE_WEIGHT if random else STYLE_WEIGHT)
-        objective = objective + weight * Style(
-            styles, style_layers, normalization=normalization, scale=style_scale, balance=balance
-        )
+        if masks is None:
+            objective = objective + weight * style_term(
+                style_loss,
+                styles,
+                style_layers,
+                normalization=normalization,
+                scale=style_scale,
+                balance=balance,
+            )
+        else:
+            check_guided(style_loss, normalization)
+            objective = objective + weight * guided_styles(
+                regions,
+                styles,
+                style_layers,
+                recolour=recolour,
+                scale=style_scale,
+                balance=balance,
+            )
     objective = objective + RANGE_WEIGHT * RangePenalty()
     if smoothness > 0:
         objective = objective + smoothness * TotalVariation()
@@ -152,7 +181,12 @@ def style_transfer(
         "style_transfer",
     )
     job = record(
-        "style_transfer", arguments, content=picture, style=given_styles, init=given or init
+        "style_transfer",
+        arguments,
+        content=picture,
+        style=given_styles,
+        init=given or init,
+        masks=None if masks is None else loaded_masks(masks),
     )
     alpha = None
     if picture.alpha is not None:
@@ -177,6 +211,51 @@ def style_transfer(
         finish=finish if color == "luminance" else None,
         **run,
     )
+
+
+def check_guided(style_loss: str, normalization: str) -> None:
+    """Raises ObjectiveError for settings that guided Gram matrices do not have."""
+    if style_loss not in ("auto", "gram") or normalization != "relative":
+        raise ObjectiveError(
+            "regions take over relative Gram matrices; leave style_loss and normalization at their "
+            "defaults beside masks"
+        )
+
+
+def guided_styles(
+    regions: Sequence[Region],
+    styles: WeightedPictures,
+    layers: Layers,
+    *,
+    recolour: Callable[[Picture], Picture] = lambda picture: picture,
+    **settings: Any,
+) -> Sum:
+    """A guided style for each region, with weights that add up to 1; `recolour` its own images."""
+    if len(styles.pairs) > 1 and any(region.picture is None for region in regions):
+        raise ObjectiveError(
+            "of several styles, each region names its own: (content mask, style mask, style)"
+        )
+    terms = [
+        GuidedStyle(
+            styles if region.picture is None else recolour(region.picture),
+            layers,
+            **settings,
+            content_mask=region.content,
+            style_mask=region.style,
+            weight=1.0 / len(regions),
+        )
+        for region in regions
+    ]
+    return Sum(tuple(terms))
+
+
+def loaded_masks(masks: Any) -> Any:
+    """Masks with their pictures loaded, for the record."""
+    if isinstance(masks, Mapping):
+        return {name: loaded_masks(item) for name, item in masks.items()}
+    if isinstance(masks, (list, tuple)):
+        return [loaded_masks(item) for item in masks]
+    return None if masks is None else load(masks, name="mask")
 
 
 def in_colour(kind: Kind) -> Kind:

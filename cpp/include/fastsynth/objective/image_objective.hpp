@@ -21,10 +21,11 @@ namespace fastsynth {
 
 class ImageObjective final : public Objective {
   public:
-    /// The networks must all be sized for height x width images. They may be none, for objectives
-    /// of pixels alone.
+    /// The networks must all be sized for height x width images, and for `wrap` pixels more on each
+    /// side: they then see the image continued cyclically, as one tile of many. They may be none,
+    /// for objectives of pixels alone.
     ImageObjective(std::vector<std::shared_ptr<Network>> networks, int height, int width,
-                   std::shared_ptr<ThreadPool> pool);
+                   std::shared_ptr<ThreadPool> pool, int wrap = 0);
 
     /// A term on the features of tap `tap` of network `network`. Names are unique.
     void add_layer_term(std::size_t network, std::size_t tap, std::shared_ptr<LayerTerm> term,
@@ -67,13 +68,22 @@ class ImageObjective final : public Objective {
     void clear(float* values, std::size_t count);
     bool pull(std::size_t n, std::size_t tap, const FeatureMap& map, bool add);
 
+    // What the networks see: the image, or its cyclic continuation.
+    std::size_t seen_size() const {
+        return 3 * static_cast<std::size_t>(height_ + 2 * wrap_) *
+               static_cast<std::size_t>(width_ + 2 * wrap_);
+    }
+    const float* seen(const float* x);
+    void fold(float* gradient);  // the gradient of the continuation, summed onto the image's
+
     std::vector<std::shared_ptr<Network>> networks_;
-    int height_, width_;
+    int height_, width_, wrap_;
     std::shared_ptr<ThreadPool> pool_;
     std::vector<Part> parts_;
     std::vector<std::string> names_;
     std::vector<double> weights_, values_;
     Buffer<float> scratch_;  // the image gradient of every network but the first
+    Buffer<float> continued_, continued_gradient_;  // only where wrap is not 0
 };
 
 }  // namespace fastsynth

@@ -1,0 +1,49 @@
+// Style as the first and second moments of features: the members of the MMD family that need no
+// pairs of positions (Li, Wang, Liu, Hou 2017), and mean with covariance.
+#pragma once
+
+#include <vector>
+
+#include "fastsynth/common/buffer.hpp"
+#include "fastsynth/objective/gram.hpp"
+#include "fastsynth/objective/term.hpp"
+
+namespace fastsynth {
+
+/// Which second moments are compared, beside the means μ of the channels.
+enum class SecondMoment {
+    none,
+    deviation,   // σ of each channel
+    gram,        // G = F Fᵀ / M
+    covariance,  // C = F Fᵀ / M - μ μᵀ
+};
+
+/// value = a Σ (μ - μ₀)² + b Σ (S - S₀)², S the second moments.
+///
+///   linear MMD:            none,       a
+///   polynomial, (xy + c)²: gram,       a = 2 c b
+///   batch-norm statistics: deviation,  a = b = 1 / N
+///   mean and covariance:   covariance, a, b
+class MomentsTerm final : public LayerTerm {
+  public:
+    /// Copies the targets: `mean` (channels), `second` empty, (channels) or (channels, channels).
+    MomentsTerm(std::vector<float> mean, std::vector<float> second, SecondMoment kind,
+                double mean_weight, double second_weight);
+
+    void bind(const FeatureMap& feature) override;
+    double evaluate(const FeatureMap& feature, const Cotangent& cotangent,
+                    ThreadPool& pool) override;
+
+  private:
+    void measure(const FeatureMap& feature, ThreadPool& pool);
+
+    int channels_;
+    SecondMoment kind_;
+    double mean_weight_, second_weight_;
+    std::vector<float> mean_target_, second_target_;
+    std::vector<double> mean_, variance_;  // of the last features
+    Buffer<float> gram_;
+    GramProduct product_;
+};
+
+}  // namespace fastsynth

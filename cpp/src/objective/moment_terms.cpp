@@ -1,0 +1,156 @@
+#include "fastsynth/objective/moment_terms.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <utility>
+
+#include "fastsynth/common/error.hpp"
+
+namespace fastsynth {
+namespace {
+
+// Beneath this share of the mean square, a variance is rounding; √ has no slope at 0.
+constexpr double smallest_variance = 1e-10;
+
+}  // namespace
+
+MomentsTerm::MomentsTerm(std::vector<float> mean, std::vector<float> second, SecondMoment kind,
+                         double mean_weight, double second_weight)
+    : channels_(static_cast<int>(mean.size())),
+      kind_(kind),
+      mean_weight_(mean_weight),
+      second_weight_(second_weight),
+      mean_target_(std::move(mean)),
+      second_target_(std::move(second)),
+      mean_(mean_target_.size()),
+      variance_(mean_target_.size()) {
+    const std::size_t n = mean_target_.size();
+    require(n > 0, "a target of moments needs at least one channel");
+    std::size_t wanted = n * n;
+    if (kind == SecondMoment::none) wanted = 0;
+    if (kind == SecondMoment::deviation) wanted = n;
+    require(second_target_.size() == wanted, "for ", n, " channels the second moments have ",
+            wanted, " values, not ", second_target_.size());
+    require(std::isfinite(mean_weight) && std::isfinite(second_weight),
+            "the weights of moments must be finite");
+    for (const auto* values : {&mean_target_, &second_target_})
+        for (float value : *values)
+            require(std::isfinite(value),
+                    "the target of a term holds values that are infinite or not a number");
+    if (wanted == n * n) gram_.resize(n * n);
+}
+
+void MomentsTerm::bind(const FeatureMap& feature) {
+    require(feature.channels == channels_, "the target of moments has ", channels_,
+            " channels, the features have ", feature.channels);
+}
+
+/// Means, and variances where they are wanted, in float64.
+void MomentsTerm::measure(const FeatureMap& feature, ThreadPool& pool) {
+    const auto lanes = static_cast<std::size_t>(feature.block);
+    const std::size_t positions = feature.positions();
+    const bool variances = kind_ == SecondMoment::deviation;
+    pool.for_ranges(channels_ / feature.block, 1, [&](std::int64_t begin, std::int64_t end) {
+        std::vector<double> sums(lanes), squares(lanes);
+        std::vector<float> part(lanes);
+        for (std::int64_t panel = begin; panel < end; ++panel) {
+            const float* from = feature.data + static_cast<std::size_t>(panel) * positions * lanes;
+            double* mean = mean_.data() + static_cast<std::size_t>(panel) * lanes;
+            double* variance = variance_.data() + static_cast<std::size_t>(panel) * lanes;
+            std::fill(sums.begin(), sums.end(), 0.0);
+            // Pieces of 64 positions in float32, the pieces in float64.
+            for (std::size_t p = 0; p < positions;) {
+                std::fill(part.begin(), part.end(), 0.0f);
+                const std::size_t stop = std::min(positions, p + 64);
+                for (; p < stop; ++p)
+                    for (std::size_t l = 0; l < lanes; ++l) part[l] += from[p * lanes + l];
+                for (std::size_t l = 0; l < lanes; ++l) sums[l] += part[l];
+            }
+            for (std::size_t l = 0; l < lanes; ++l)
+                mean[l] = sums[l] / static_cast<double>(positions);
+            if (!variances) continue;
+            std::fill(squares.begin(), squares.end(), 0.0);
+            for (std::size_t p = 0; p < positions; ++p)
+                for (std::size_t l = 0; l < lanes; ++l) {
+                    const double d = from[p * lanes + l] - mean[l];
+                    squares[l] += d * d;
+                }
+            for (std::size_t l = 0; l < lanes; ++l)
+                variance[l] = squares[l] / static_cast<double>(positions);
+        }
+    });
+}
+
+double MomentsTerm::evaluate(const FeatureMap& feature, const Cotangent& cotangent,
+                             ThreadPool& pool) {
+    const auto n = static_cast<std::size_t>(channels_);
+    const double positions = static_cast<double>(feature.positions());
+    measure(feature, pool);
+
+    // The gradient is  slope(c) · (F - μ) + matrix · F + constant(c),  all of it over M.
+    std::vector<double> constant(n), slope(n, 0.0);
+    double means = 0.0, seconds = 0.0;
+    for (std::size_t c = 0; c < n; ++c) {
+        const double d = mean_[c] - mean_target_[c];
+        means += d * d;
+        constant[c] = 2.0 * mean_weight_ * d;
+    }
+    const bool matrix = kind_ == SecondMoment::gram || kind_ == SecondMoment::covariance;
+    if (kind_ == SecondMoment::deviation) {
+        for (std::size_t c = 0; c < n; ++c) {
+            const double floor = smallest_variance * (mean_[c] * mean_[c] + 1e-12);
+            const double sigma = std::sqrt(std::max(variance_[c], floor));
+            const double d = sigma - second_target_[c];
+            seconds += d * d;
+            if (variance_[c] > floor) slope[c] = 2.0 * second_weight_ * d / sigma;
+        }
+    } else if (matrix) {
+        product_.gram(feature, gram_.data(), pool);
+        for (std::size_t i = 0; i < n; ++i) {
+            double turned = 0.0;
+            for (std::size_t j = 0; j < n; ++j) {
+                double s = gram_[i * n + j];
+                if (kind_ == SecondMoment::covariance) s -= mean_[i] * mean_[j];
+                const double d = s - second_target_[i * n + j];
+                gram_[i * n + j] = static_cast<float>(d);
+                seconds += d * d;
+                turned += d * mean_[j];
+            }
+            if (kind_ == SecondMoment::covariance) constant[i] -= 4.0 * second_weight_ * turned;
+        }
+    }
+    const double value = mean_weight_ * means + second_weight_ * seconds;
+    if (cotangent.weight == 0.0) return value;
+
+    const double factor = cotangent.weight / positions;
+    bool add = cotangent.add;
+    if (matrix) {
+        product_.apply(feature, gram_.data(), 4.0 * second_weight_ * factor, cotangent.map, add,
+                       pool);
+        add = true;
+        if (kind_ == SecondMoment::gram && mean_weight_ == 0.0) return value;
+    }
+    const auto lanes = static_cast<std::size_t>(feature.block);
+    const std::size_t map_positions = feature.positions();
+    pool.for_ranges(channels_ / feature.block, 1, [&](std::int64_t begin, std::int64_t end) {
+        std::vector<float> a(lanes), b(lanes);
+        for (std::int64_t panel = begin; panel < end; ++panel) {
+            for (std::size_t l = 0; l < lanes; ++l) {
+                const std::size_t c = static_cast<std::size_t>(panel) * lanes + l;
+                a[l] = static_cast<float>(factor * slope[c]);
+                b[l] = static_cast<float>(factor * (constant[c] - slope[c] * mean_[c]));
+            }
+            const std::size_t start = static_cast<std::size_t>(panel) * map_positions * lanes;
+            const float* from = feature.data + start;
+            float* to = cotangent.map.data + start;
+            if (!add) std::fill(to, to + map_positions * lanes, 0.0f);
+            for (std::size_t p = 0; p < map_positions; ++p)
+                for (std::size_t l = 0; l < lanes; ++l)
+                    to[p * lanes + l] += a[l] * from[p * lanes + l] + b[l];
+        }
+    });
+    return value;
+}
+
+}  // namespace fastsynth

@@ -1,0 +1,337 @@
+"""Regular textures: the lattice on which a picture repeats, its mean cell, and both continued.
+
+A regular texture is a cell that repeats at n a + m b for whole n, m, plus what differs from cell to
+cell. The vectors a and b come from peaks of the autocorrelation and are refined to a fraction of a
+pixel so that folding the picture onto one cell explains most of its variance (near-regular
+textures: Liu, Lin, Hays 2004).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Lattice", "bent", "find_lattice"]
+
+LARGEST = 160  # px, the longer side of the picture in which peaks are looked for
+REACH = 0.6  # of each side: lags beyond leave too little overlap to be trusted
+PEAKS = 20  # candidates for a and b
+SHORTEST = 3.0  # px, of a period
+LEAST_ANGLE = 0.3  # sine of the angle between a and b
+LEAST_SHARE = 0.1  # of the variance, below which a picture does not repeat
+SIMPLER = 0.95  # a cell of less area wins where it explains this share of what the best one does
+
+
+@dataclass(frozen=True, eq=False)
+class Lattice:
+    """Where a texture repeats, and its mean cell.
+
+    a, b: the periods as (row, column), in pixels
+    cell: mean colours (3, n, m) over one period: cell[:, i, j] lies at i/n a + j/m b
+    mean: mean colour (3, 1, 1)
+    share: share of the picture's variance that the mean of the other repeats explains, in [0, 1]
+    """
+
+    a: tuple[float, float]
+    b: tuple[float, float]
+    cell: NDArray[np.float64]
+    mean: NDArray[np.float64]
+    share: float
+
+    @property
+    def period(self) -> float:
+        """The shorter of the two periods that are more than the width of stripes, pixels."""
+        lengths = [float(np.hypot(*vector)) for vector in (self.a, self.b)]
+        return min((length for length in lengths if length >= SHORTEST), default=max(lengths))
+
+    def continued(
+        self,
+        height: int,
+        width: int,
+        *,
+        offset: tuple[float, float] = (0.0, 0.0),
+        wrap: bool = False,
+    ) -> NDArray[np.float32]:
+        """The mean cell repeated over a picture (3, height, width).
+
+        offset: (row, column) of the picture's corner on the lattice, pixels.
+        wrap: bends the lattice by less than half a cell so that the picture's opposite borders fit
+            together.
+        """
+        basis = np.array([self.a, self.b]).T
+        if wrap:
+            basis = wrapped(basis, height, width)
+        rows, columns = np.mgrid[:height, :width].astype(np.float64)
+        inverse = np.linalg.inv(basis)
+        rows, columns = rows + offset[0], columns + offset[1]
+        u = inverse[0, 0] * rows + inverse[0, 1] * columns
+        v = inverse[1, 0] * rows + inverse[1, 1] * columns
+        _, n, m = self.cell.shape
+        i, j, weights = corners(u, v, n, m)
+        picture = np.zeros((3, height, width))
+        for di in (0, 1):
+            for dj in (0, 1):
+                picture += weights[di][dj] * self.cell[:, (i + di) % n, (j + dj) % m]
+        return np.asarray(picture, np.float32)
+
+
+def bent(
+    pixels: NDArray[np.float32], lattice: Lattice, height: int, width: int
+) -> NDArray[np.float32]:
+    """The picture (3, H, W), bent about its middle as a tile of height x width bends the lattice.
+
+    Each of its cells then is one of those that `Lattice.continued` repeats with wrap=True.
+    """
+    from PIL import Image
+
+    basis = np.array([lattice.a, lattice.b]).T
+    # From (row, column) in the bent picture to those in the given one.
+    back = basis @ np.linalg.inv(wrapped(basis, height, width))
+    border = max(pixels.shape[1:]) // 4
+    _, rows, columns = pixels.shape
+    padded = np.pad(pixels, ((0, 0), (border, border), (border, border)), mode="symmetric")
+    middle = np.array([rows / 2, columns / 2])
+    start = middle + border - back @ middle
+    # Pillow's order is (column, row).
+    affine = (back[1, 1], back[1, 0], start[1], back[0, 1], back[0, 0], start[0])
+    planes = [
+        Image.fromarray(np.ascontiguousarray(plane)).transform(
+            (columns, rows),
+            Image.Transform.AFFINE,
+            tuple(map(float, affine)),
+            resample=Image.Resampling.BICUBIC,
+        )
+        for plane in padded
+    ]
+    found = np.stack([np.asarray(plane, np.float32) for plane in planes])
+    return np.asarray(np.clip(found, 0.0, 1.0), np.float32)
+
+
+def find_lattice(pixels: NDArray[np.float32]) -> Lattice | None:
+    """The lattice of a picture (3, H, W); None where it does not repeat.
+
+    >>> rows, columns = np.mgrid[:48, :60]
+    >>> dots = np.cos(rows * 2 * np.pi / 8) * np.cos(columns * 2 * np.pi / 10)
+    >>> lattice = find_lattice(np.float32(0.5 + 0.2 * np.stack([dots] * 3)))
+    >>> lattice.share > 0.9
+    True
+    """
+    _, height, width = pixels.shape
+    factor = max(1, -(-max(height, width) // LARGEST))
+    small = shrunk(pixels, factor)
+    if min(small.shape[1:]) < 12 or float(small.std()) < 1e-4:
+        return None
+    candidates = peaks(correlation(small))
+    best: tuple[float, float, NDArray[np.float64]] | None = None
+    found = []
+    short = min(small.shape[1:])
+    for index, one in enumerate(candidates):
+        for other in candidates[index + 1 :]:
+            basis = np.array([one, other], np.float64).T
+            area = abs(float(np.linalg.det(basis)))
+            lengths = float(np.hypot(*one) * np.hypot(*other))
+            if area < LEAST_ANGLE * lengths or area * 2.5 > small[0].size:
+                continue
+            if min(np.hypot(*one), np.hypot(*other)) < SHORTEST and lengths > short / 4:
+                continue  # stripes: neighbours along them are no repeats, only their period counts
+            found.append((fold(small, basis)[1], area, basis))
+    if not found:
+        return None
+    most = max(share for share, _, _ in found)
+    if most < LEAST_SHARE:
+        return None
+    best = min((item for item in found if item[0] >= SIMPLER * most), key=lambda item: item[1])
+    basis = simplify(small, refine(small, reduce(best[2]))) * factor
+    basis = refine(pixels.astype(np.float64), basis, 0.25 * factor)
+    cell, share = fold(pixels.astype(np.float64), basis)
+    mean = pixels.mean((1, 2), dtype=np.float64)[:, None, None]
+    return Lattice(
+        (float(basis[0, 0]), float(basis[1, 0])),
+        (float(basis[0, 1]), float(basis[1, 1])),
+        cell,
+        mean,
+        float(np.clip(share, 0.0, 1.0)),
+    )
+
+
+def shrunk(pixels: NDArray[np.float32], factor: int) -> NDArray[np.float64]:
+    """Means of factor x factor pixels."""
+    _, height, width = pixels.shape
+    h, w = height // factor, width // factor
+    cut = pixels[:, : h * factor, : w * factor].astype(np.float64)
+    return np.asarray(cut.reshape(3, h, factor, w, factor).mean((2, 4)))
+
+
+def correlation(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Correlation coefficient of the picture with itself at lags (0 … REACH h, ± REACH w).
+
+    Each lag is judged by the pixels that overlap there, with their own means and variances.
+    Returns an array whose [i, j] is the lag (i, j - its middle column).
+    """
+    _, height, width = pixels.shape
+    shape = (2 * height, 2 * width)
+    reach_y, reach_x = int(REACH * height), int(REACH * width)
+    rows = np.arange(reach_y + 1)
+    columns = np.arange(-reach_x, reach_x + 1) % shape[1]
+
+    def lags(spectrum: NDArray[np.complex128]) -> NDArray[np.float64]:
+        return np.asarray(np.fft.irfft2(spectrum, shape)[np.ix_(rows, columns)])
+
+    ones = np.fft.rfft2(np.ones((height, width)), shape)
+    count = lags(ones * ones.conj())
+    centred = pixels - pixels.mean((1, 2), keepdims=True)
+    total, energy = np.zeros_like(count), np.zeros_like(count)
+    for plane in centred:
+        f = np.fft.rfft2(plane, shape)
+        square = np.fft.rfft2(plane * plane, shape)
+        # The sums over the overlap of the first and of the moved copy.
+        first, moved = lags(ones * f.conj()), lags(f * ones.conj())
+        total += lags(f * f.conj()) - first * moved / count
+        v1 = lags(ones * square.conj()) - first**2 / count
+        v2 = lags(square * ones.conj()) - moved**2 / count
+        energy += np.sqrt(np.maximum(v1, 0) * np.maximum(v2, 0))
+    return np.asarray(total / np.maximum(energy, 1e-9 * energy.max()))
+
+
+def peaks(rho: NDArray[np.float64]) -> list[tuple[int, int]]:
+    """Lags of the highest local maxima, and the shortest lags along the axes.
+
+    The shortest lags stand for pictures that do not change along an axis, such as stripes.
+    """
+    middle = rho.shape[1] // 2
+    padded = np.pad(rho, ((1, 1), (1, 1)), constant_values=-1.0)
+    padded[0, 1:-1] = rho[1, ::-1] if rho.shape[0] > 1 else -1.0  # rho(-τ) = rho(τ)
+    around = np.max(
+        [
+            padded[1 + dy : 1 + dy + rho.shape[0], 1 + dx : 1 + dx + rho.shape[1]]
+            for dy in (-1, 0, 1)
+            for dx in (-1, 0, 1)
+            if (dy, dx) != (0, 0)
+        ],
+        axis=0,
+    )
+    rows, columns = np.nonzero((rho >= around) & (rho > 0.05))
+    columns = columns - middle
+    far = (np.hypot(rows, columns) >= SHORTEST) & ((rows > 0) | (columns > 0))
+    lags = list(zip(rows[far].tolist(), columns[far].tolist(), strict=True))
+    lags.sort(key=lambda lag: -float(rho[lag[0], lag[1] + middle]))
+    return [*lags[:PEAKS], (1, 0), (0, 1)]
+
+
+def reduce(basis: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The shortest basis of the same lattice (Gauss)."""
+    a, b = basis[:, 0].copy(), basis[:, 1].copy()
+    for _ in range(64):
+        if a @ a > b @ b:
+            a, b = b, a
+        steps = np.round((a @ b) / (a @ a))
+        if steps == 0:
+            break
+        b = b - steps * a
+    return np.stack([a, b], axis=1)
+
+
+def corners(
+    u: NDArray[np.float64], v: NDArray[np.float64], n: int, m: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], list[list[NDArray[np.float64]]]]:
+    """Where (u, v), in periods, lies between the samples of an n x m cell: bilinear weights."""
+    y, x = (u - np.floor(u)) * n, (v - np.floor(v)) * m
+    i, j = np.floor(y).astype(np.int64), np.floor(x).astype(np.int64)
+    fy, fx = y - i, x - j
+    return i, j, [[(1 - fy) * (1 - fx), (1 - fy) * fx], [fy * (1 - fx), fy * fx]]
+
+
+def fold(
+    pixels: NDArray[np.float64], basis: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], float]:
+    """The mean cell (3, n, m) of a picture, and the share of the variance that it explains."""
+    _, height, width = pixels.shape
+    inverse = np.linalg.inv(basis)
+    n, m = (max(1, round(float(np.hypot(*basis[:, k])))) for k in (0, 1))
+    rows, columns = np.arange(height)[:, None], np.arange(width)[None, :]
+    u = inverse[0, 0] * rows + inverse[0, 1] * columns
+    v = inverse[1, 0] * rows + inverse[1, 1] * columns
+    i, j, weights = corners(u, v, n, m)
+    sums, counts = np.zeros((3, n * m)), np.zeros(n * m)
+    places = []
+    for di in (0, 1):
+        for dj in (0, 1):
+            place = (((i + di) % n) * m + (j + dj) % m).ravel()
+            weight = weights[di][dj].ravel()
+            places.append((place, weight))
+            counts += np.bincount(place, weight, n * m)
+            for c in range(3):
+                sums[c] += np.bincount(place, weight * pixels[c].ravel(), n * m)
+    mean = pixels.mean((1, 2))
+    cell = np.where(counts > 1e-9, sums / np.maximum(counts, 1e-9), mean[:, None])
+    total = float(((pixels - mean[:, None, None]) ** 2).sum())
+    # A pixel's own repeat is one of those in its mean: without it the residual would be larger by
+    # 1 / (1 - 1/repeats). Neighbours are correlated, so it is repeats that count, not pixels.
+    repeats = height * width / max(1.0, abs(float(np.linalg.det(basis))))
+    alone = 1.0 - min(1.0 / repeats, 0.99)
+    rest = 0.0
+    for c in range(3):
+        fitted = sum(weight * cell[c][place] for place, weight in places)
+        rest += float(((pixels[c].ravel() - fitted) ** 2).sum())
+    share = 1.0 - rest / alone**2 / max(total, 1e-30)
+    return cell.reshape(3, n, m), share
+
+
+def simplify(pixels: NDArray[np.float64], basis: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The lattice with a half or a third of the cell, as long as that explains nearly as much.
+
+    Whole lags miss short periods of broken length, and find their multiples.
+    """
+    share = fold(pixels, basis)[1]
+    for _ in range(4):
+        a, b = basis[:, 0], basis[:, 1]
+        trials = []
+        for part in (2, 3):
+            for steps in range(part):
+                trials += [((a + steps * b) / part, b), (a, (b + steps * a) / part)]
+        found = []
+        for pair in trials:
+            trial = reduce(np.stack(pair, axis=1))
+            if float(np.hypot(trial[0], trial[1]).min()) >= SHORTEST:
+                found.append((fold(pixels, trial)[1], trial))
+        most, trial = max(found, key=lambda item: item[0], default=(-1.0, basis))
+        if most < SIMPLER * share:
+            break
+        basis = refine(pixels, trial)
+        share = fold(pixels, basis)[1]
+    return basis
+
+
+def refine(
+    pixels: NDArray[np.float64], basis: NDArray[np.float64], step: float = 0.5
+) -> NDArray[np.float64]:
+    """Moves the periods by fractions of a pixel while the folded cell explains more."""
+    best = fold(pixels, basis)[1]
+    while step > 0.01:
+        improved = False
+        for index in np.ndindex(2, 2):
+            for sign in (1, -1):
+                trial = basis.copy()
+                trial[index] += sign * step
+                if float(np.hypot(trial[0], trial[1]).min()) < 1.0:
+                    continue
+                share = fold(pixels, trial)[1]
+                if share > best:
+                    best, basis, improved = share, trial, True
+        if not improved:
+            step /= 2
+    return basis
+
+
+def wrapped(basis: NDArray[np.float64], height: int, width: int) -> NDArray[np.float64]:
+    """The nearest lattice on which (height, 0) and (0, width) are whole numbers of periods."""
+    sides = np.diag([float(height), float(width)])
+    counts = np.round(np.linalg.solve(basis, sides))
+    if abs(float(np.linalg.det(counts))) < 0.5:
+        return sides  # the picture is smaller than a cell
+    return np.asarray(sides @ np.linalg.inv(counts))

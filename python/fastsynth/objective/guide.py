@@ -1,0 +1,270 @@
+"""Guided regions: a style for each part of the picture (Gatys et al. 2017)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastsynth._errors import ObjectiveError
+from fastsynth.image import Picture, load, resize
+from fastsynth.objective.exemplar import ExemplarTerm
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fastsynth import _core
+    from fastsynth.objective.base import Canvas
+    from fastsynth.objective.exemplar import Features
+
+    Mask = NDArray[np.float32]
+
+__all__ = ["GuidedStyle", "Region", "label_regions", "read_regions"]
+
+# Convolutions before each pooling of VGG16: what a layer sees follows from them.
+CONVOLUTIONS = (2, 2, 3, 3, 3)
+SHARE = 1 / 200  # of a label map: colours of less are edges between others
+NEAR = 0.12  # in RGB: colours nearer than this are one label
+GROWN = 3  # px that an eroded mask is grown by again
+EMPTY = 1e-3  # share of a map below which a mask counts as empty
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """A part of the picture and the part of the style that it takes over.
+
+    content, style: masks as pictures, white where the region is; None = everywhere
+    picture: the style image of this region; None = the one of the transfer
+    """
+
+    content: Picture | None
+    style: Picture | None = None
+    picture: Picture | None = None
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class GuidedStyle(ExemplarTerm):
+    """Take over the style of a part of an image in a part of the picture: guided Gram matrices.
+
+    With a guide T, the mask at a layer's positions, G = Σ T² f fᵀ / Σ T², for picture and style
+    with their own guides; the loss is ‖G - A‖² / ‖A‖², the mean over layers. With masks that
+    are white everywhere it is that of Gram matrices.
+
+    content_mask, style_mask: pictures, white inside, any size; default: everywhere. At each layer
+        they are eroded by what its positions see, so that a region's statistics are its own; where
+        nothing is left, they are only reduced.
+    image, layers, sizing, scale, balance, network: see ExemplarTerm; one image.
+
+    Raises ObjectiveError for an empty mask or several images.
+    """
+
+    content_mask: Any = None
+    style_mask: Any = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.pictures) != 1:
+            raise ObjectiveError(
+                f"a guided style has one image, not {len(self.pictures)}; give each its own region"
+            )
+        for name in ("content_mask", "style_mask"):
+            given = getattr(self, name)
+            if given is None:
+                continue
+            mask = load(given, name=name)
+            if float(plane(mask).max()) < 0.5:
+                raise ObjectiveError(f"{name} is black everywhere: it names no region")
+            object.__setattr__(self, name, mask)
+
+    @property
+    def kind(self) -> str:
+        return "guided_style"
+
+    def layer_term(
+        self, layer: str, targets: Features, canvas: Canvas, stride: int
+    ) -> _core.LayerTerm:
+        from fastsynth import _core
+
+        feature, _ = targets[0]
+        size = self.size_of(self.pictures[0][0], canvas)
+        guide = layer_guide(self.style_mask, size, layer, stride, feature.shape[1:])
+        inner = (canvas.height - 2 * canvas.margin, canvas.width - 2 * canvas.margin)
+        rows, columns = canvas.height // stride, canvas.width // stride
+        border = canvas.margin // stride
+        shape = (max(1, rows - 2 * border), max(1, columns - 2 * border))
+        here = layer_guide(self.content_mask, inner, layer, stride, shape)
+        term = _core.GramTerm(guided_gram(feature, guide))
+        return guided_term(term, here, (rows, columns), border)
+
+    def placed(self, term: _core.LayerTerm, canvas: Canvas, stride: int) -> _core.LayerTerm:
+        return term  # its guide has its place already
+
+
+def guided_gram(feature: NDArray[np.float32], guide: Mask) -> NDArray[np.float32]:
+    """Σ T² f fᵀ / Σ T² of features (C, h, w) and a guide (h, w)."""
+    flat = feature.reshape(len(feature), -1).astype(np.float64) * guide.reshape(1, -1)
+    return np.asarray(flat @ flat.T / float((guide.astype(np.float64) ** 2).sum()), np.float32)
+
+
+def guided_term(
+    term: _core.LayerTerm, guide: Mask, shape: tuple[int, int], border: int
+) -> _core.LayerTerm:
+    """The term, shown the features times the guide, in the smallest window that holds it.
+
+    shape: rows and columns of the features; border: positions outside the guide on each side.
+    """
+    from fastsynth import _core
+
+    rows, columns = np.nonzero(guide > 0)
+    top, bottom = int(rows.min()), int(rows.max()) + 1
+    left, right = int(columns.min()), int(columns.max()) + 1
+    window = guide[top:bottom, left:right].astype(np.float64)
+    # The Gram matrix divides by the window's positions; with mean T² = 1 that is Σ T².
+    window /= np.sqrt((window**2).mean())
+    return _core.WindowTerm(
+        term,
+        *shape,
+        top + border,
+        left + border,
+        bottom - top,
+        right - left,
+        np.ascontiguousarray(window, np.float32),
+    )
+
+
+def layer_guide(
+    mask: Picture | None, size: tuple[int, int], layer: str, stride: int, shape: tuple[int, ...]
+) -> Mask:
+    """The mask at a layer's positions, in [0, 1]: only those that see nothing else, if there are.
+
+    size: of the picture in pixels; shape: rows and columns of the layer.
+    """
+    rows, columns = shape
+    if mask is None:
+        return np.ones((rows, columns), np.float32)
+    full = mask_at(mask, size)
+    reach = sight(layer) // 2
+    inside = (box(full, reach) > 0.999).astype(np.float32)
+    if reach > 0:
+        inside = (box(inside, GROWN) > 1e-6).astype(np.float32) * full
+    for candidate in (inside, full):
+        guide = np.clip(resize(candidate[None], (rows, columns), "area"), 0.0, 1.0)[0]
+        if float(guide.mean()) > EMPTY:
+            return np.ascontiguousarray(guide, np.float32)
+    # Smaller than a position: where it is strongest.
+    best = np.zeros((rows, columns), np.float32)
+    best[np.unravel_index(int(np.argmax(guide)), guide.shape)] = 1.0
+    return best
+
+
+def sight(layer: str) -> int:
+    """Pixels along a side that a position of a VGG layer sees; 1 for other names.
+
+    >>> sight("conv1_1"), sight("conv3_1"), sight("conv5_1")
+    (3, 24, 132)
+    """
+    digits = layer.removeprefix("conv").split("_")
+    if len(digits) != 2 or not all(d.isdigit() for d in digits):
+        return 1
+    block, index = int(digits[0]), int(digits[1])
+    seen, jump = 1, 1
+    for b, count in enumerate(CONVOLUTIONS[: block - 1], start=1):
+        seen += 2 * jump * count + jump
+        jump = 2**b
+    return seen + 2 * jump * index
+
+
+def box(mask: Mask, reach: int) -> NDArray[np.float64]:
+    """Means over (2 reach + 1)² pixels; the border is continued."""
+    wide = np.pad(mask.astype(np.float64), reach, mode="edge")
+    for axis in (0, 1):
+        sums = np.cumsum(wide, axis)
+        first = np.zeros_like(np.take(sums, [0], axis))
+        sums = np.concatenate([first, sums], axis)
+        count = mask.shape[axis]
+        size = 2 * reach + 1
+        wide = np.take(sums, range(size, size + count), axis) - np.take(sums, range(count), axis)
+    return np.asarray(wide / (2 * reach + 1) ** 2)
+
+
+def mask_at(mask: Picture | None, size: tuple[int, int]) -> Mask:
+    """A mask as one plane (height, width) of values in [0, 1]; None is white everywhere."""
+    if mask is None:
+        return np.ones(size, np.float32)
+    return np.asarray(np.clip(resize(plane(mask)[None], size), 0.0, 1.0)[0], np.float32)
+
+
+def plane(mask: Picture) -> Mask:
+    """A mask picture as one plane: its brightness."""
+    return np.asarray(mask.pixels.mean(0), np.float32)
+
+
+def label_regions(content: Picture, style: Picture) -> list[Region]:
+    """Regions of two label maps: a region for each colour of the style's that both have.
+
+    Every pixel of the content's map goes to the nearest of these colours.
+    """
+    colours = frequent_colours(style)
+    near = [
+        np.argmin([((p.pixels - c[:, None, None]) ** 2).sum(0) for c in colours], axis=0)
+        for p in (content, style)
+    ]
+    regions = []
+    for index in range(len(colours)):
+        masks = [Picture.of(np.stack([labels == index] * 3).astype(np.float32)) for labels in near]
+        if all(float(m.pixels.max()) > 0 for m in masks):
+            regions.append(Region(masks[0], masks[1]))
+    return regions
+
+
+def frequent_colours(picture: Picture) -> list[NDArray[np.float32]]:
+    """The colours of a label map, most frequent first; in-between colours of its edges left out."""
+    codes = np.round(picture.pixels * 255).astype(np.int64)
+    packed = (codes[0] << 16) | (codes[1] << 8) | codes[2]
+    values, counts = np.unique(packed, return_counts=True)
+    order = np.argsort(-counts, kind="stable")
+    found: list[NDArray[np.float32]] = []
+    for code, count in zip(values[order].tolist(), counts[order].tolist(), strict=True):
+        colour = np.array([code >> 16, code >> 8 & 255, code & 255], np.float32)
+        colour = np.asarray(colour / 255, np.float32)
+        if count < SHARE * packed.size and found:
+            break
+        if all(float(np.linalg.norm(colour - other)) > NEAR for other in found):
+            found.append(colour)
+    return found
+
+
+def read_regions(masks: Any) -> list[Region]:
+    """Regions from what users give.
+
+    masks: {"content": label map, "style": label map}, or a sequence or mapping of regions, each
+        (content mask, style mask) or (content mask, style mask, style picture); None for a mask
+        means everywhere.
+    Raises ObjectiveError where it is none of these.
+    """
+    if isinstance(masks, Mapping) and set(masks) == {"content", "style"}:
+        return label_regions(
+            load(masks["content"], name="content labels"), load(masks["style"], name="style labels")
+        )
+    items = list(masks.values()) if isinstance(masks, Mapping) else masks
+    if not isinstance(items, (list, tuple)) or not items:
+        raise ObjectiveError(
+            'masks are {"content": label map, "style": label map} or pairs '
+            f"(content mask, style mask), at least one; not {type(masks).__name__}"
+        )
+    regions = []
+    for item in items:
+        if not isinstance(item, (list, tuple)) or len(item) not in (2, 3):
+            raise ObjectiveError(
+                "a region is (content mask, style mask) or (content mask, style mask, style "
+                f"picture), not {type(item).__name__}"
+            )
+        names = ("content mask", "style mask", "style")
+        loaded = [
+            None if value is None else load(value, name=name)
+            for value, name in zip(item, names, strict=False)
+        ]
+        regions.append(Region(*loaded))
+    return regions
