@@ -82,17 +82,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--init", default="noise", help="first picture: noise or a file (default: %(default)s)"
     )
     verb.add_argument("--layers", type=_layers, help="such as conv1_1,conv2_1,conv3_1")
-    verb.add_argument(
-        "--long-range",
-        type=_long_range,
-        default="auto",
-        help="structure over long distances, such as rows of bricks: auto, off, strong or a weight "
-        "(default: %(default)s)",
-    )
-    verb.add_argument(
-        "--seamless", action="store_true", help="make a tile that fits together with itself"
-    )
-    _style_loss(verb)
+    _statistics(verb)
     verb.add_argument(
         "--smoothness",
         type=float,
@@ -288,7 +278,17 @@ def _engine_options(verb: argparse.ArgumentParser) -> None:
     engine.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
 
 
-def _style_loss(verb: argparse.ArgumentParser) -> None:
+def _statistics(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--long-range",
+        type=_long_range,
+        default="auto",
+        help="structure over long distances, such as rows of bricks: auto, off, strong or a weight "
+        "(default: %(default)s)",
+    )
+    verb.add_argument(
+        "--seamless", action="store_true", help="make a tile that fits together with itself"
+    )
     verb.add_argument(
         "--style-loss",
         default="auto",

@@ -102,7 +102,8 @@ class ExemplarTerm(Term):
             for picture, weight in self.pictures:
                 request = self._request(picture, canvas)
                 feature = sources.features(request)[layer]
-                stride = max(1, round(request.height / feature.shape[1]))
+                # Each pooling halves and rounds down, so that h ≤ H / 2ⁿ < h + 1.
+                stride = 2 ** math.floor(math.log2(request.height / feature.shape[1]))
                 border = REFLECTED // stride
                 rows, columns = (s - 2 * border for s in feature.shape[1:])
                 inner = feature[:, border : border + rows, border : border + columns]
