@@ -9,7 +9,7 @@ import pytest
 from tests.objective.test_statistics import features
 from tests.support import relative_error
 
-from fastsynth import GuidedStyle, ObjectiveError, Synthesizer, _core
+from fastsynth import GuidedStyle, ObjectiveError, Synthesizer, _core, replay
 from fastsynth.image import load
 from fastsynth.objective import guide, read_regions
 
@@ -148,3 +148,14 @@ def test_wrong_masks_are_refused() -> None:
             synthesizer.style_transfer(
                 content, red, masks=[(left, None)], style_loss="mmd_linear", max_evaluations=4
             )
+
+
+def test_masks_are_recorded_and_repeated(tmp_path: Any) -> None:
+    content, left, red, blue = halves()
+    with Synthesizer(weights="random:0") as synthesizer:
+        result = synthesizer.style_transfer(
+            content, red, masks=[(left, None), (255 - left, None, blue)], max_evaluations=4
+        )
+    path = result.save(tmp_path / "halves.png")
+    inputs = {"content": content, "style": red, "a": left, "b": 255 - left, "c": blue}
+    np.testing.assert_array_equal(replay(path, inputs=inputs).array, result.array)

@@ -188,20 +188,11 @@ def decode_arguments(
             return [[as_image(picture, where), weight] for picture, weight in value.items()]
         return value
 
-    def prepare_masks(value: Any) -> Any:
-        if isinstance(value, list):
-            return [prepare_masks(item) for item in value]
-        if isinstance(value, Mapping) and not {"path", "sha256"} & set(value):
-            return {name: prepare_masks(item) for name, item in value.items()}
-        return {"path": value} if isinstance(value, str) else value
-
     def prepare(key: str, value: Any) -> Any:
         if key == "init" and value in INIT_CHOICES:
             return value
         if key in IMAGES:
             return as_image(value, place + key)
-        if key == "masks":
-            return prepare_masks(value)
         if key == "objective" and isinstance(value, list):
             return [prepare(key, term) for term in value]
         if key == "objective" and isinstance(value, Mapping):
@@ -210,10 +201,13 @@ def decode_arguments(
             return [prepare_step(step, f"{place}steps.{i}.") for i, step in enumerate(value)]
         return prepare_masks(value) if key == "masks" else value
 
-    def prepare_masks(masks: Any) -> Any:
-        if not isinstance(masks, Mapping):
-            return masks
-        return {k: as_image(v, f"{place}masks.{k}") for k, v in masks.items()}
+    def prepare_masks(masks: Any, where: str = "masks") -> Any:
+        if isinstance(masks, list):
+            return [prepare_masks(item, f"{where}.{i}") for i, item in enumerate(masks)]
+        image = {"path", "sha256", "array", "verb"}
+        if isinstance(masks, Mapping) and not image & set(masks):
+            return {key: prepare_masks(item, f"{where}.{key}") for key, item in masks.items()}
+        return as_image(masks, place + where)
 
     def prepare_step(step: Any, where: str) -> Any:
         if not isinstance(step, Mapping):
