@@ -68,28 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     _run_options(verb)
 
-    verb = _verb(verbs, "texture", commands.texture, "make more of a texture, at any size")
-    verb.add_argument(
-        "exemplar",
-        metavar="EXEMPLAR",
-        nargs="+",
-        help="a picture of the texture; several are mixed: a.png b.png=0.5",
-    )
-    verb.add_argument(
-        "--scale", type=float, default=1.0, help="size of the features (default: %(default)s)"
-    )
-    verb.add_argument(
-        "--init", default="noise", help="first picture: noise or a file (default: %(default)s)"
-    )
-    verb.add_argument("--layers", type=_layers, help="such as conv1_1,conv2_1,conv3_1")
-    _statistics(verb)
-    verb.add_argument(
-        "--smoothness",
-        type=float,
-        default=0.0,
-        help="weight of total variation (default: %(default)s)",
-    )
-    _run_options(verb)
+    _add_texture(verbs)
 
     verb = _verb(verbs, "invert", commands.invert, "make a picture from the features of another")
     verb.add_argument("picture", metavar="IMAGE", help="the picture whose features are inverted")
@@ -165,6 +144,31 @@ def _add_weights(verbs: Any) -> None:
     verb.add_argument("action", choices=("list", "get", "path"), nargs="?", default="list")
     verb.add_argument("name", nargs="?", help="oxford or torchvision")
     verb.add_argument("--network", default="vgg16", help="vgg16 or vgg19 (default: %(default)s)")
+
+
+def _add_texture(verbs: Any) -> None:
+    verb = _verb(verbs, "texture", commands.texture, "make more of a texture, at any size")
+    verb.add_argument(
+        "exemplar",
+        metavar="EXEMPLAR",
+        nargs="+",
+        help="a picture of the texture; several are mixed: a.png b.png=0.5",
+    )
+    verb.add_argument(
+        "--scale", type=float, default=1.0, help="size of the features (default: %(default)s)"
+    )
+    verb.add_argument(
+        "--init", default="noise", help="first picture: noise or a file (default: %(default)s)"
+    )
+    verb.add_argument("--layers", type=_layers, help="such as conv1_1,conv2_1,conv3_1")
+    _statistics(verb)
+    verb.add_argument(
+        "--smoothness",
+        type=float,
+        default=0.0,
+        help="weight of total variation (default: %(default)s)",
+    )
+    _run_options(verb)
 
 
 def _add_replay(verbs: Any) -> None:
