@@ -9,12 +9,19 @@ of them; and before anything is timed they must agree on loss and gradient.
     python bench/evaluation.py --sizes 256 512 1024 --rounds 10
     python bench/evaluation.py --sizes 512 --implementations onnx native torch
 
-The ratio is the median over rounds of ours / torch within one round, with its quartiles.
+The ratio is the median over rounds of one over the other within a round, with its quartiles; each
+is compared with every torch in the run.
+
+    torch           eager, as one writes it
+    torch-last      channels_last, and the C library keeps freed memory
+    torch-compiled  the same, through torch.compile
+    torch-bf16      channels_last and autocast to bfloat16, memory kept: half of the digits
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import resource
 import statistics
 import subprocess
@@ -105,8 +112,20 @@ def open_ours(backend: str, size: int, threads: int) -> Evaluate:
     return evaluate
 
 
-def open_torch(size: int, threads: int) -> Evaluate:
-    """The evaluation of torch, eager."""
+# How the variants of torch are opened.
+TORCH: dict[str, dict[str, bool]] = {
+    "torch": {},
+    "torch-last": {"channels_last": True},
+    "torch-compiled": {"channels_last": True, "compiled": True},
+    "torch-bf16": {"channels_last": True, "bf16": True},
+}
+# glibc returns large blocks to the system when they are freed, and every page of them must be
+# cleared when they come again: half of eager torch's time at 1024 px.
+KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 40)}
+
+
+def open_torch(name: str, size: int, threads: int) -> Evaluate:
+    """The evaluation of torch."""
     import torch
     from torch_reference import Evaluation
 
@@ -116,14 +135,15 @@ def open_torch(size: int, threads: int) -> Evaluate:
     torch.set_num_threads(threads)
     images = pictures(size)
     weights = random_weights(ARCHITECTURES["vgg16"], TAPS[-1])
-    return Evaluation(weights, STYLE_LAYERS, CONTENT_LAYER, images["style"], images["content"])
+    style, content = images["style"], images["content"]
+    return Evaluation(weights, STYLE_LAYERS, CONTENT_LAYER, style, content, **TORCH[name])
 
 
 def work(implementation: str, size: int, threads: int, result: Path) -> None:
     """A worker: writes loss and gradient to `result`, then times one evaluation per line read."""
     begun = time.perf_counter()
-    if implementation == "torch":
-        evaluate = open_torch(size, threads)
+    if implementation in TORCH:
+        evaluate = open_torch(implementation, size, threads)
     else:
         evaluate = open_ours(implementation, size, threads)
     start = pictures(size)["start"]
@@ -153,6 +173,7 @@ class Worker:
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            env={**os.environ, **(KEEP_MEMORY if name.startswith("torch-") else {})},
             text=True,
         )
         self.seconds: list[float] = []
@@ -192,28 +213,30 @@ def compare(size: int, rounds: int, threads: int, names: list[str]) -> None:
                 worker.run()
         for worker in workers:
             worker.close()
-    reference = workers[-1]
-    expected = results[reference.name]
+    references = [worker for worker in workers if worker.name in TORCH] or workers[-1:]
+    expected = results[references[-1].name]
     for worker in workers:
         line = (
-            f"{size:5d} px  {worker.name:6s}"
+            f"{size:5d} px  {worker.name:14s}"
             f"  median {1e3 * statistics.median(worker.seconds):8.1f} ms"
             f"  best {1e3 * min(worker.seconds):8.1f} ms  peak {worker.peak:6.0f} MB"
         )
-        if worker is not reference:
+        for reference in [] if worker in references else references:
             pairs = zip(worker.seconds, reference.seconds, strict=True)
             ratios = np.array([ours / theirs for ours, theirs in pairs])
             low, middle, high = np.quantile(ratios, (0.25, 0.5, 0.75))
+            line += (
+                f"\n          over {reference.name}: time {middle:.2f} ({low:.2f} … {high:.2f})"
+                f"  memory {worker.peak / reference.peak:.2f}"
+            )
+        if worker is not references[-1]:
             found = results[worker.name]
             difference = found["gradient"] - expected["gradient"]
             error = np.linalg.norm(difference) / np.linalg.norm(expected["gradient"])
             off = abs(found["loss"] / expected["loss"] - 1)
-            line += (
-                f"  time ratio {middle:.2f} ({low:.2f} … {high:.2f})"
-                f"  memory ratio {worker.peak / reference.peak:.2f}"
-                f"  loss off by {off:.0e}, gradient by {error:.0e}"
-            )
-            if off > 1e-4 or error > 1e-2:
+            line += f"\n          loss off by {off:.0e}, gradient by {error:.0e}"
+            digits = 50 if "torch-bf16" in (worker.name, references[-1].name) else 1
+            if off > 1e-4 * digits or error > 1e-2 * digits:
                 raise SystemExit(f"{line}\nthe implementations disagree; the times mean nothing")
         print(line, flush=True)
 
@@ -227,9 +250,9 @@ def main() -> None:
     parser.add_argument(
         "--implementations",
         nargs="+",
-        choices=("onnx", "native", "torch"),
-        default=["onnx", "torch"],
-        help="the last is the reference (default: onnx torch)",
+        choices=("onnx", "native", *TORCH),
+        default=["onnx", "native", "torch"],
+        help="(default: onnx native torch)",
     )
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     parser.add_argument("--result", type=Path, help=argparse.SUPPRESS)
