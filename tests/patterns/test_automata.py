@@ -184,3 +184,20 @@ def test_rules_of_planes_that_are_none(rule: object) -> None:
 def test_wrong_values_are_named(wrong: dict[str, object]) -> None:
     with pytest.raises(ImageError, match="expected"):
         elementary_automaton(**{"size": 4, **wrong})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("width", [1, 2, 7, 8, 100])
+def test_a_single_cell_lies_at_half_the_width(width: int) -> None:
+    row = elementary_automaton(90, width=width, height=1, palette=BLACK_WHITE)[0, :, 0]
+    np.testing.assert_array_equal(np.flatnonzero(row), [width // 2])
+
+
+def test_planes_drawn_by_state_have_two_colours() -> None:
+    start = np.random.default_rng(3).integers(0, 2, (19, 24)).astype(np.uint8)
+    image = cellular_automaton(
+        start=start, steps=6, cell=1, size=(24, 19), color_by="state", palette=BLACK_WHITE
+    )
+    states, _ = _core.life(8, 12, start, 6, "wrap", _core.ThreadPool(1))
+    np.testing.assert_array_equal(image[..., 0], 255 * states)
+    with pytest.raises(ImageError, match="expected one of age, state"):
+        cellular_automaton(color_by="neighborhood", size=4)

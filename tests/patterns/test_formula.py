@@ -212,6 +212,11 @@ def test_large_and_deep_text_is_refused(text: str) -> None:
         compile_expression(text)
 
 
+def test_text_is_measured_before_it_is_cut() -> None:
+    with pytest.raises(ImageError, match="40000000 characters"):
+        formula(";" * 40_000_000, size=4)
+
+
 def test_the_core_checks_programs_itself() -> None:
     one = np.array([1.0])
     for codes, constants in (

@@ -286,3 +286,19 @@ def test_trochoids_of_known_forms() -> None:
 def test_wrong_curves_are_named(curves: Any) -> None:
     with pytest.raises(ImageError, match="expected"):
         trochoid(curves, size=8)
+
+
+def test_strings_and_drawings_that_grow_too_large_are_refused() -> None:
+    with pytest.raises(ImageError, match="after 25 of 50 steps"):
+        lsystem(axiom="F", rules={"F": "FF"}, steps=50, size=8)
+    with pytest.raises(ImageError, match="lines and leaves; expected at most 2000000"):
+        lsystem(axiom="F", rules={"F": "F+F"}, steps=21, size=8)
+    with pytest.raises(ImageError, match="lines and leaves"):
+        lsystem(axiom="X" * 2_000_001, leaves="X", steps=1, size=8)
+    with pytest.raises(ImageError, match="20000001 symbols"):
+        expand_lsystem("F" * 20_000_001, {}, 0)
+
+
+def test_curves_that_are_too_long_are_refused() -> None:
+    with pytest.raises(ImageError, match="steps of two pixels"):
+        trochoid([(1000, 1.000001 + k * 1e-9, 1e6) for k in range(500)], size=64)

@@ -30,6 +30,7 @@ OWN: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("boundary", "NAME", "wrap or zero (default: wrap)"),
         ("cell", "N", "pixels per side of a cell (default: 4)"),
         ("fade", "N", "steps over which ages are told apart (default: 64)"),
+        ("color_by", "NAME", "age or state (default: age)"),
     ),
     "formula": (
         ("expression", "TEXT", 'one expression, or three for "red; green; blue"'),

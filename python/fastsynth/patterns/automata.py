@@ -70,7 +70,7 @@ def elementary_automaton(
         "elementary_automaton",
         options,
         rule=rule,
-        start=row if isinstance(row, str) else "".join(map(str, row.tolist())),
+        start=row if isinstance(row, str) else (row + ord("0")).tobytes().decode("ascii"),
         density=density,
         boundary=boundary,
         cell=cell,
@@ -98,10 +98,11 @@ def cellular_automaton(
     boundary: str = "wrap",
     cell: int = 4,
     fade: float = 64,
+    color_by: str = "age",
     palette: PaletteLike = "ocean",
     **options: Unpack[FrameOptions],
 ) -> ImageArray:
-    """A plane of cells after some steps of a life-like rule, coloured by age.
+    """A plane of cells after some steps of a life-like rule, coloured by age or state.
 
     A dead cell with n living ones among its eight neighbours comes alive if n is in B, a living one
     stays if n is in S: "B3/S23" is Conway's Life, "B36/S23" HighLife, "B3678/S34678" Day & Night.
@@ -115,13 +116,15 @@ def cellular_automaton(
     boundary: "wrap" (default: a torus) or "zero" (dead outside)
     cell: pixels per side of a cell; default 4
     fade: steps, 1-254, over which ages are told apart (on a logarithmic scale); default 64
-    palette: its first half is for dead cells, from never alive to just died; its second for living
-        ones, from just born to old; default "ocean"
+    color_by: "age" (default: the palette's first half is for dead cells, from never alive to just
+        died; its second for living ones, from just born to old) or "state" (the palette's first and
+        last colour)
+    palette: a name, a list of colours or a gradient; default "ocean"
     options: width, height, size, seed, dtype, antialias, threads (see `FrameOptions`)
 
     Returns an image (H, W, 3). Raises ImageError for values outside of these.
 
-    >>> blinker = cellular_automaton(start="###", steps=1, cell=1, size=5, palette="grey")
+    >>> blinker = cellular_automaton(start="###", steps=1, cell=1, size=5, color_by="state")
     >>> (blinker[..., 0] > 100).astype(int).tolist()[1:4]
     [[0, 0, 1, 0, 0], [0, 0, 1, 0, 0], [0, 0, 1, 0, 0]]
     """
@@ -131,6 +134,7 @@ def cellular_automaton(
     choice("boundary", boundary, ("wrap", "zero"))
     cell = whole("cell", cell, 1, 65536)
     fade = number("fade", fade, 1, 254)
+    choice("color_by", color_by, ("age", "state"))
     given = start if isinstance(start, str) and start in ("cell", "random") else _plane(start)
     frame = Frame.of(
         "cellular_automaton",
@@ -144,6 +148,7 @@ def cellular_automaton(
         boundary=boundary,
         cell=cell,
         fade=fade,
+        color_by=color_by,
         palette=plain_palette(palette),
     )
     shape = -(-frame.height // cell), -(-frame.width // cell)
@@ -151,6 +156,9 @@ def cellular_automaton(
         states = _start(given, density, frame.seed, shape)
     else:
         states = _centered(given, shape)
+    table = frame.table(palette)
+    if color_by == "state":  # the core takes the first half for dead cells, the second for living
+        table = np.repeat(table[[0, -1]], 2, axis=0)
     with in_core():
         _core.draw_life(
             frame.image,
@@ -161,7 +169,7 @@ def cellular_automaton(
             boundary,
             cell,
             fade,
-            frame.table(palette),
+            table,
             frame.pool,
         )
     return frame.finish()
@@ -198,13 +206,16 @@ def _start(kind: str, density: float, seed: int, shape: tuple[int, int]) -> NDAr
 
 
 def _centered(pattern: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.uint8]:
-    """The pattern in the middle of dead cells; what does not fit is cut off on both sides."""
+    """The pattern in the middle of dead cells, a single cell at index size // 2.
+
+    What does not fit is cut off on both sides.
+    """
     out = np.zeros(shape, np.uint8)
     source, target = [], []
     for have, want in zip(pattern.shape, shape, strict=True):
         length = min(have, want)
         source.append(slice((have - length) // 2, (have - length) // 2 + length))
-        target.append(slice((want - length) // 2, (want - length) // 2 + length))
+        target.append(slice((want - length + 1) // 2, (want - length + 1) // 2 + length))
     out[tuple(target)] = pattern[tuple(source)]
     return out
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["trochoid", "trochoid_points"]
 
 MAX_TURNS = 1000
+MAX_LINES = 2_000_000  # of one curve, and of all together
 DEFAULT_CURVES = tuple((96.0, 36.0, float(pen)) for pen in range(84, 14, -5))
 
 
@@ -110,12 +111,14 @@ def trochoid(
     scale = shorter * (0.5 - margin) / max(reach, 1e-9)
     table = frame.table(palette).astype(np.float64)
     last = len(table) - 1
+    counts = [_steps(curve, scale) for curve in checked]
+    if sum(counts) > MAX_LINES:
+        raise ImageError(
+            f"the curves have {sum(counts)} steps of two pixels; expected at most {MAX_LINES}: "
+            "take fewer curves, radii of simpler proportion, or a smaller picture"
+        )
     shapes = Shapes()
-    for k, (fixed, rolling, pen) in enumerate(checked):
-        # As many steps as pixels on the way, at the pen's largest speed.
-        speed = abs(fixed - rolling) * (1 + abs(pen / rolling)) * scale
-        around = math.tau * turns(fixed, rolling)
-        count = int(min(2_000_000, max(64, around * speed / 2)))
+    for k, ((fixed, rolling, pen), count) in enumerate(zip(checked, counts, strict=True)):
         points = trochoid_points(fixed, rolling, pen, count + 1) * (scale, -scale)
         points += (frame.width / 2, frame.height / 2)
         if color_by == "curve":
@@ -136,6 +139,13 @@ def trochoid(
         )
     shapes.draw(frame, linear(background, "background"))
     return frame.finish()
+
+
+def _steps(curve: tuple[float, float, float], scale: float) -> int:
+    """Steps of two pixels along a curve at the pen's largest speed."""
+    fixed, rolling, pen = curve
+    speed = abs(fixed - rolling) * (1 + abs(pen / rolling)) * scale
+    return int(min(MAX_LINES, max(64, math.tau * turns(fixed, rolling) * speed / 2)))
 
 
 def _curves(curves: Any) -> list[tuple[float, float, float]]:

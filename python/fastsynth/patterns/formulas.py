@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from fastsynth import _core
 from fastsynth._errors import ImageError
 from fastsynth.image import ImageArray
-from fastsynth.patterns.expression import compile_expression
+from fastsynth.patterns.expression import MAX_LENGTH, compile_expression
 from fastsynth.patterns.frame import Frame, FrameOptions, in_core, number, pair
 from fastsynth.patterns.palette import plain_palette
 
@@ -58,6 +58,10 @@ def formula(
     [0, 255]
     """
     if isinstance(expression, str):
+        if len(expression) > 3 * MAX_LENGTH + 2:
+            raise ImageError(
+                f"the expression has {len(expression)} characters; expected at most {MAX_LENGTH}"
+            )
         texts = expression.split(";")
     elif isinstance(expression, Sequence) and not isinstance(expression, bytes):
         texts = list(expression)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["expand_lsystem", "lsystem"]
 
 MAX_SYMBOLS = 20_000_000
+MAX_DRAWN = 2_000_000  # lines and leaves of one picture; about 400 bytes each while it is drawn
 
 
 def expand_lsystem(axiom: str, rules: Mapping[str, Any], steps: int, *, seed: int = 0) -> str:
@@ -140,6 +141,12 @@ def lsystem(
         leaf_palette=plain_palette(leaf_palette),
     )
     text = expand_lsystem(own["axiom"], own["rules"], own["steps"], seed=frame.seed)
+    drawn = sum(text.count(symbol) for symbol in set(own["draw"] + own["leaves"]))
+    if drawn > MAX_DRAWN:
+        raise ImageError(
+            f"the string of {own['steps']} steps has {drawn} lines and leaves; expected at most "
+            f"{MAX_DRAWN}: take fewer steps"
+        )
     with in_core():
         strokes, places = _core.turtle(
             text,
@@ -269,6 +276,10 @@ def _system(preset: Any, axiom: Any, rules: Any) -> LSystem:
 
 
 def _text(name: str, text: Any) -> str:
+    if isinstance(text, str) and len(text) > MAX_SYMBOLS:
+        raise ImageError(
+            f"{name} has {len(text)} symbols; expected at most {MAX_SYMBOLS}, as for strings"
+        )
     if not isinstance(text, str) or not text.isascii() or not (text.isprintable() or not text):
         raise ImageError(f"{name} is {text!r:.60}; expected text of printable ASCII")
     return text
