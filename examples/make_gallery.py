@@ -1,17 +1,20 @@
-"""Makes the gallery: docs/pictures/gallery/*.png and the page docs/gallery.md.
+"""Makes the gallery: docs/pictures/gallery/* and the page docs/gallery.md.
 
     python examples/make_gallery.py [NAME ...]
 
 Each entry of SECTIONS is a title, a line of code and the name of its picture. The line is shown on
-the page and run here; what it gives is saved. With names, only these pictures are made anew.
+the page and run here; what it gives is saved. A line may use what another gave, by the name of its
+picture. With names, only these pictures are made anew.
 """
 
 from __future__ import annotations
 
 import io
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -34,6 +37,18 @@ class Entry:
     name: str
     code: str
     scaled: bool = True  # False: cells that scaling would blur; drawn as it is shown
+
+    @property
+    def drawing(self) -> str:
+        """The code, of a pattern that is to be scaled down with the size that it is drawn at."""
+        if not self.scaled or not self.code.startswith("fs.patterns.") or "size=" in self.code:
+            return self.code
+        return f"{self.code[:-1]}{'' if self.code.endswith('()') else ', '}size={DRAWN})"
+
+    @property
+    def file(self) -> str:
+        """The picture's file: photographs as JPEG."""
+        return self.name + (".png" if self.code.startswith("fs.patterns.") else ".jpg")
 
 
 SECTIONS: dict[str, tuple[Entry, ...]] = {
@@ -136,16 +151,127 @@ SECTIONS: dict[str, tuple[Entry, ...]] = {
         Entry("Penrose tiling", "penrose", 'fs.patterns.lsystem("penrose")'),
         Entry("Hypotrochoids", "trochoid", "fs.patterns.trochoid()"),
     ),
+    "Pixel functions": (
+        Entry("Pencil sketch", "sketch", 'fs.compose.pencil_sketch("examples/cat.jpg")'),
+        Entry(
+            "Coloured pencils",
+            "crayon",
+            'fs.compose.pencil_sketch("examples/cat.jpg", colored=True, stroke=0.8, seed=2)',
+        ),
+        Entry(
+            "Convolution, Eq. 1: a kernel that embosses",
+            "emboss",
+            'fs.compose.convolve("examples/cat.jpg", "emboss")',
+        ),
+        Entry(
+            "Blending, Eq. 2",
+            "blend",
+            'fs.compose.blend("examples/cat.jpg", fs.patterns.sunflower(size=(451, 300), '
+            "petals=0), 0.6)",
+        ),
+        Entry(
+            "A blend mode: soft light",
+            "soft_light",
+            'fs.compose.blend(fs.patterns.formula(size=(451, 300), palette="ember"), '
+            '"examples/cat.jpg", 0.9, mode="soft-light")',
+        ),
+        Entry(
+            "Compositing: an automaton as a mask",
+            "composite",
+            'fs.compose.composite(fs.compose.invert("examples/cat.jpg"), "examples/cat.jpg", '
+            "mask=fs.patterns.elementary_automaton(90, size=(451, 300), cell=3, "
+            'palette=["black", "white"]))',
+        ),
+        Entry(
+            "An affine map",
+            "affine",
+            'fs.compose.affine("examples/cat.jpg", rotate=20, scale=0.6, shear=0.3, '
+            'border="mirror")',
+        ),
+        Entry(
+            "The colours of another picture",
+            "match_color",
+            'fs.compose.match_color("examples/cat.jpg", "examples/swirls.jpg")',
+        ),
+        Entry(
+            "Levels, hue and posterisation",
+            "posterize",
+            "fs.compose.posterize(fs.compose.hue_saturation(fs.compose.levels("
+            '"examples/cat.jpg", white=0.9), hue=-20), 5)',
+        ),
+    ),
+    "Image analogies": (
+        Entry(
+            "Texture by numbers: labels A",
+            "labels",
+            'fs.patterns.formula("y > 0.3*sin(4*x)", palette=["white", "black"], '
+            "value_range=(0, 1), size=256)",
+        ),
+        Entry(
+            "A': two textures by these labels",
+            "textures",
+            'fs.compose.blend("examples/bricks.png", fs.compose.affine("examples/swirls.jpg", '
+            "scale=0.8, size=(256, 256)), 1, mask=labels)",
+        ),
+        Entry(
+            "B': the same textures by other labels B, a heart",
+            "numbers",
+            'fs.image_analogy(labels, textures, fs.patterns.formula("x^2 + (y + 0.1 - '
+            '0.6*sqrt(abs(x)))^2 < 0.45", palette=["white", "black"], value_range=(0, 1), '
+            'size=(384, 256)), preset="numbers")',
+        ),
+        Entry(
+            "Artistic: the manner of a painting",
+            "artistic",
+            'fs.image_analogy(None, "examples/swirls.jpg", "examples/cat.jpg")',
+        ),
+        Entry(
+            "Artistic: a filter learnt from one example",
+            "learnt",
+            'fs.image_analogy("examples/swirls.jpg", fs.compose.pencil_sketch('
+            '"examples/swirls.jpg"), "examples/cat.jpg", color="a_prime")',
+        ),
+        Entry(
+            "Texture transfer: brush strokes alone",
+            "texture_transfer",
+            'fs.image_analogy(None, "examples/swirls.jpg", "examples/cat.jpg", preset="transfer")',
+        ),
+    ),
+    "Dreams": (
+        Entry(
+            "DeepDream, Eq. 3, with random weights",
+            "dream",
+            'fs.dream("examples/cat.jpg", weights="random", size=400)',
+        ),
+        Entry(
+            "Guided by a second picture",
+            "guided",
+            'fs.dream("examples/cat.jpg", guide="examples/swirls.jpg", weights="random", size=400)',
+        ),
+        Entry(
+            "What one channel sees",
+            "channel",
+            'fs.visualize("conv3_2", 40, weights="random", size=256)',
+        ),
+    ),
 }
 
 
-def picture_of(entry: Entry) -> Image.Image:
-    """Runs the entry's code at the gallery's size."""
-    code = entry.code
-    if entry.scaled and "size=" not in code:
-        code = f"{code[:-1]}{'' if code.endswith('()') else ', '}size={DRAWN})"
-    result = eval(code, {"fs": fs, "HERE": HERE})
-    image: Image.Image = result.image.convert("RGB")
+class Results(dict[str, Any]):
+    """What the lines of the page give, by the names of their pictures; made when asked for."""
+
+    def __missing__(self, name: str) -> Any:
+        for entries in SECTIONS.values():
+            for entry in entries:
+                if entry.name == name:
+                    self[name] = eval(entry.drawing, {"fs": fs}, self)
+                    return self[name]
+        raise KeyError(name)
+
+
+def picture_of(entry: Entry, results: Results) -> Image.Image:
+    """What the entry's code gives, at the gallery's size."""
+    image: Image.Image = results[entry.name].image.convert("RGB")
     if entry.scaled and max(image.size) > SHOWN:
         factor = SHOWN / max(image.size)
         size = (round(image.width * factor), round(image.height * factor))
@@ -154,7 +280,10 @@ def picture_of(entry: Entry) -> Image.Image:
 
 
 def save_small(image: Image.Image, path: Path) -> int:
-    """Writes a PNG, of 256 dithered colours where all take too much; returns its bytes."""
+    """Writes a JPEG, or a PNG, of 256 dithered colours where all take too much; gives the bytes."""
+    if path.suffix == ".jpg":
+        image.save(path, "JPEG", quality=85, optimize=True)
+        return path.stat().st_size
     if image.getcolors(256) is not None:
         image = image.quantize(256)
     data = encoded(image)
@@ -176,8 +305,8 @@ def page() -> str:
     lines = [
         "# Gallery",
         "",
-        "Each picture is what the line below it returns. `make gallery` makes them all and writes "
-        "this page.",
+        "Each picture is what the line below it returns; a name such as `labels` is that of a "
+        "picture on the page. `make gallery` makes them all and writes this page.",
     ]
     for section, entries in SECTIONS.items():
         lines += ["", f"## {section}", "", "<table>"]
@@ -186,7 +315,7 @@ def page() -> str:
             for entry in entries[first : first + COLUMNS]:
                 code = entry.code.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
                 lines.append(
-                    f'<td valign="top" width="33%"><img src="pictures/gallery/{entry.name}.png" '
+                    f'<td valign="top" width="33%"><img src="pictures/gallery/{entry.file}" '
                     f'alt="{entry.title}"><br><b>{entry.title.replace("&", "&amp;")}</b>'
                     f"<br><code>{code}</code></td>"
                 )
@@ -197,13 +326,15 @@ def page() -> str:
 
 def main() -> None:
     """Writes pictures and page."""
+    os.chdir(HERE.parent)  # the lines name files from there
     wanted = set(sys.argv[1:])
+    results = Results()
     PICTURES.mkdir(parents=True, exist_ok=True)
     for entries in SECTIONS.values():
         for entry in entries:
             if not wanted or entry.name in wanted:
-                size = save_small(picture_of(entry), PICTURES / f"{entry.name}.png")
-                print(f"{entry.name}: {size // 1024} KB")
+                size = save_small(picture_of(entry, results), PICTURES / entry.file)
+                print(f"{entry.file}: {size // 1024} KB")
     PAGE.write_text(page(), encoding="utf-8")
 
 
