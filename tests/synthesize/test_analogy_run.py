@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 import shlex
 import shutil
@@ -309,6 +310,48 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*texture, "-o", names[3]]) == 0
     assert main(["analogy", names[0], "-", names[2], "-o", names[3]]) == 1
     assert "A_PRIME is missing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"weight": 1e308}, {"weight": 10**400}, {"kappa": 1e7}, {"uniformity": math.nan},
+     {"color": np.array([1, 2])}, {"seed": np.float64(1)}, {"patch": np.True_}],
+)  # fmt: skip
+def test_numbers_out_of_range_are_named(wrong: dict[str, Any]) -> None:
+    with pytest.raises(fs.ObjectiveError, match="must be"):
+        fs.image_analogy(picture(0), picture(1), picture(2), **wrong)
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    plain = fs.image_analogy(picture(0), picture(1), picture(2), seed=2**50, rounds=2, weight=3)
+    same = fs.image_analogy(
+        picture(0), picture(1), picture(2),
+        seed=np.int64(2**50), rounds=np.array(2)[()], weight=np.float32(3), patch=np.int32(5),
+    )  # fmt: skip
+    np.testing.assert_array_equal(plain.array, same.array)
+
+
+def test_too_little_memory_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("fastsynth.synthesize.analogy.pose", full)
+    with pytest.raises(fs.MemoryLimitError, match="smaller size"):
+        fs.image_analogy(picture(0), picture(1), picture(2))
+
+
+def test_a_job_leaves_out_what_is_not_given(tmp_path: Path) -> None:
+    for seed, name in enumerate(("after", "b")):
+        Image.fromarray(picture(seed)).save(tmp_path / f"{name}.png")
+    (tmp_path / "job.toml").write_text(
+        'verb = "image_analogy"\noutput = "out.png"\n[arguments]\n'
+        'a_prime = "after.png"\nb = "b.png"\nrounds = 1\n'
+    )
+    assert main(["run", str(tmp_path / "job.toml"), "-q"]) == 0
+    with Image.open(tmp_path / "out.png") as image:
+        made = np.asarray(image)
+    wanted = fs.image_analogy(None, tmp_path / "after.png", tmp_path / "b.png", rounds=1)
+    np.testing.assert_array_equal(made, wanted.array)
 
 
 def test_documentation_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,7 +56,9 @@ def add(verbs: Any) -> None:
     verb.add_argument(
         "--uniformity", type=float, help="price of repeating parts of A_PRIME (default: by preset)"
     )
-    verb.add_argument("--patch", type=int, help="side in pixels (default: 5, 7 for textures)")
+    verb.add_argument(
+        "--patch", type=int, help="side in pixels (default: 5, 7 for numbers and textures)"
+    )
     verb.add_argument(
         "--remap-luminance",
         action=argparse.BooleanOptionalAction,

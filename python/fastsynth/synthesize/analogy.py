@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from fastsynth._errors import ImageError, ObjectiveError
+from fastsynth._errors import ImageError, MemoryLimitError, ObjectiveError
 from fastsynth.image import Picture, fit_size, load, luminance, resize
 from fastsynth.synthesize.analogy_levels import Search, level_count, solve
 from fastsynth.synthesize.analogy_pose import PRESETS, Preset, pose, usable_levels
@@ -31,6 +31,7 @@ __all__ = ["image_analogy"]
 
 MAX_THREADS = 4096
 MAX_ROUNDS = 10**6
+MAX_PRICE = 1e6  # of weight, kappa and uniformity: float32 sums stay far from their end
 
 
 def image_analogy(
@@ -73,11 +74,11 @@ def image_analogy(
     size: of B': longer side in pixels, or (width, height); B is resized to it. Default: as B;
         as A' without B; twice B for "superres".
     levels: coarse-to-fine levels; default: until the longer side is about 32 pixels, 5 at 512.
-    patch: side of the patches compared, 3 to 31 pixels; default 5, 7 for "texture".
-    weight: of the resemblance of A and B against that of A' and B', at least 0; default by preset
+    patch: side of the patches compared, 3 to 31 pixels; default 5, 7 for "numbers" and "texture".
+    weight: of the resemblance of A and B against that of A' and B', 0 to 1e6; default by preset
         2 to 20. More keeps closer to B, less to the manner of A'.
-    kappa: coherence, at least 0; default by preset .2 or 1. More takes larger pieces of A'.
-    uniformity: price of using parts of A' more than others, at least 0; default by preset 0 to .3.
+    kappa: coherence, 0 to 1e6; default by preset .2 or 1. More takes larger pieces of A'.
+    uniformity: price of using parts of A' more than others, 0 to 1e6; default by preset 0 to .3.
         More varies more, and keeps flat parts of A' from spreading.
     remap_luminance: fit A's and A' luminance to the mean and deviation of B's; default True for
         "artistic" and "transfer".
@@ -121,6 +122,7 @@ def image_analogy(
     )
     check_numbers(levels=levels, patch=patch, seed=seed, threads=threads)
     check_run(time_limit, callback, cancel)
+    seed = int(seed)
     pictures = load_all(a, a_prime, b, preset)
     first, prime, target = pictures
     if target is None and chosen.color == "b":
@@ -128,7 +130,8 @@ def image_analogy(
     side = chosen.patch if patch is None else patch
     found_masks = load_masks(masks, prime, target, preset)
     height, width = output_size(size, prime, target, preset)
-    problem = pose(chosen, pictures, (height, width), found_masks, side, preset=preset)
+    with memory_named(height, width):
+        problem = pose(chosen, pictures, (height, width), found_masks, side, preset=preset)
     count = level_count(
         (problem.source_prime.shape[1], problem.source_prime.shape[2]),
         (problem.target_guide.shape[1], problem.target_guide.shape[2]),
@@ -154,9 +157,10 @@ def image_analogy(
         bar = callback = with_bar(callback)
     pool = _core.ThreadPool(threads or 0)
     try:
-        solved = solve(
-            problem, search, pool, callback=callback, cancel=cancel, time_limit=time_limit
-        )
+        with memory_named(height, width):
+            solved = solve(
+                problem, search, pool, callback=callback, cancel=cancel, time_limit=time_limit
+            )
     finally:
         if bar is not None:
             bar.close()
@@ -194,23 +198,33 @@ def image_analogy(
     )
 
 
+@contextlib.contextmanager
+def memory_named(height: int, width: int) -> Iterator[None]:
+    """A MemoryError becomes a MemoryLimitError that says what is too large."""
+    try:
+        yield
+    except MemoryError as error:
+        raise MemoryLimitError(
+            f"there is not enough memory for B' of {width} × {height} pixels; give a smaller size"
+        ) from error
+
+
 def choose(preset: str, numbers: Mapping[str, Any], remap: Any, color: Any) -> Preset:
     """The preset with what the caller sets. Raises ObjectiveError for values out of range."""
     given: dict[str, Any] = {}
     for name, value in numbers.items():
         if value is None:
             continue
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise ObjectiveError(f"{name} must be a number of at least 0, not {value!r}")
-        if not 0 <= value < math.inf:
-            raise ObjectiveError(f"{name} must be a number of at least 0, not {value!r}")
+        known = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+        if not known or not 0 <= value <= MAX_PRICE:
+            raise ObjectiveError(f"{name} must be a number from 0 to {MAX_PRICE:g}, not {value!r}")
         given[name] = float(value)
     if remap is not None:
         if not isinstance(remap, bool):
             raise ObjectiveError(f"remap_luminance must be True, False or None, not {remap!r}")
         given["remap"] = remap
     if color is not None:
-        if color not in ("b", "a_prime"):
+        if not isinstance(color, str) or color not in ("b", "a_prime"):
             raise ObjectiveError(f'color must be "b" or "a_prime", not {color!r}')
         given["color"] = color
     return dataclasses.replace(PRESETS[preset], **given)
@@ -228,7 +242,7 @@ def check_numbers(**numbers: Any) -> None:
         if value is None and name != "seed":
             continue
         low, high = ranges[name]
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        if not _is_whole(value) or not low <= value <= high:
             raise ObjectiveError(
                 f"{name} must be a whole number from {low} to {high}, not {value!r}"
             )
@@ -251,7 +265,7 @@ def round_counts(rounds: Any, count: int) -> tuple[int, ...]:
     several = isinstance(rounds, Sequence) and not isinstance(rounds, str)
     numbers = list(rounds) if several else [rounds] * count
     for number in numbers:
-        if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= MAX_ROUNDS:
+        if not _is_whole(number) or not 0 <= number <= MAX_ROUNDS:
             raise ObjectiveError(
                 f"rounds must be whole numbers from 0 to {MAX_ROUNDS}, not {rounds!r}"
             )
@@ -259,7 +273,12 @@ def round_counts(rounds: Any, count: int) -> tuple[int, ...]:
         raise ObjectiveError(f"rounds has {len(numbers)} numbers for {count} levels")
     if not several and numbers[0] == 0:
         raise ObjectiveError("rounds must be at least 1, not 0")
-    return tuple(numbers)
+    return tuple(map(int, numbers))
+
+
+def _is_whole(value: Any) -> bool:
+    """Whether it is a whole number, NumPy's included, and no truth value."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 def load_all(

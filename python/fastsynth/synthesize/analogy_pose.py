@@ -52,7 +52,7 @@ class Preset:
 
 PRESETS = {
     "artistic": Preset("luminance", True, "b", 5.0, 1.0, 0.3),
-    "numbers": Preset("rgb", False, "a_prime", 5.0, 1.0, 0.1),
+    "numbers": Preset("rgb", False, "a_prime", 5.0, 1.0, 0.1, patch=7),
     "superres": Preset("luminance", False, "b", 20.0, 0.2, 0.0),
     "texture": Preset(None, False, "a_prime", 0.0, 1.0, 0.1, patch=7),
     "transfer": Preset("luminance", True, "a_prime", 2.0, 1.0, 0.1),

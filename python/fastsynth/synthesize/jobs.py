@@ -37,6 +37,8 @@ PIXEL_VERBS = {
     "image_analogy": "fastsynth.synthesize.analogy:image_analogy",
     "pattern": "fastsynth.patterns:draw",
 }
+# Pictures that a verb may do without, which are None then: TOML knows no null.
+OPTIONAL_IMAGES = {"image_analogy": ("a", "b")}
 # Arguments that are images, or lists of [image, weight]: there a string is a path, and for "init"
 # it may also be the name of a choice.
 IMAGES = (
@@ -137,6 +139,7 @@ def run_pixel_verb(
     function: Callable[..., Result | ImageArray] = getattr(importlib.import_module(module), name)
     signature = inspect.signature(function)
     keywords = {
+        **dict.fromkeys(OPTIONAL_IMAGES.get(verb, ())),
         **arguments,
         **{key: value for key, value in run.items() if key not in TRANSIENT},
         **{key: run[key] for key in TRANSIENT if key in run and key in signature.parameters},
