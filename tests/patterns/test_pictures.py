@@ -154,6 +154,8 @@ def test_size_by_any_keyword() -> None:
 def test_draw_knows_its_names() -> None:
     with pytest.raises(ImageError, match="no pattern"):
         draw("spiral")
+    with pytest.raises(ImageError, match=r"unexpected keyword 'step'.* steps, .* width"):
+        draw("lsystem", step=3)
     assert {patterns.__dict__[name] for name in PATTERNS} == set(PATTERNS.values())
 
 

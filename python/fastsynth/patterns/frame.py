@@ -67,7 +67,7 @@ class Frame:
         if unknown:
             raise TypeError(
                 f"{name}() got an unexpected keyword {sorted(unknown)[0]!r}; "
-                f"it also knows {', '.join(FrameOptions.__annotations__)}"
+                f"it also knows {', '.join([*arguments, *FrameOptions.__annotations__])}"
             )
         width, height = _sides(options)
         seed = whole("seed", options.get("seed", 0), 0, 2**64 - 1)
