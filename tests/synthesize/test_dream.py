@@ -335,6 +335,9 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"iterations": [1, 2]}, "2 numbers for 4 octaves"),
     ({"iterations": -1}, "whole numbers ≥ 0"),
     ({"iterations": 0}, "not all 0"),
+    ({"iterations": 2.5}, "iterations has 1 numbers"),
+    ({"max_evaluations": 2.5}, "max_evaluations has 0 numbers"),
+    ({"layer": 5}, "layers are a name"),
     ({"max_evaluations": 2}, "too few for 4 octaves"),
     ({"optimizer": "adam"}, "dream has no optimizer"),
     ({"scales": 3}, "dream has no scales"),
@@ -349,7 +352,7 @@ def test_bad_settings_are_refused(
     synthesizer: fs.Synthesizer, settings: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(fs.ObjectiveError, match=message):
-        synthesizer.dream(picture(0, 64, 64), "conv2_1", **settings)
+        synthesizer.dream(picture(0, 64, 64), **{"layer": "conv2_1", **settings})
 
 
 def test_a_channel_that_is_not_there(synthesizer: fs.Synthesizer) -> None:
@@ -401,9 +404,10 @@ def test_record_and_replay(synthesizer: fs.Synthesizer, tmp_path: Path) -> None:
     calls: list[dict[str, Any]] = [
         {"channel": {4: 1.0, 9: -0.5}, "neuron": (0.5, 0.25), "layer": "conv2_1"},
         {"guide": paths[1], "zoom": 0.1, "rotate": 5.0, "layer": ["conv1_2", "conv2_1"]},
+        {"neuron": np.array([0.5, 0.25]), "iterations": np.int64(2), "layer": "conv2_1"},
     ]
     for call in calls:
-        result = synthesizer.dream(paths[0], octaves=2, iterations=2, **call)
+        result = synthesizer.dream(paths[0], octaves=2, **{"iterations": 2, **call})
         saved = result.save(tmp_path / "made.png")
         again = fs.replay(saved)
         np.testing.assert_array_equal(again.array, result.array)
@@ -502,9 +506,17 @@ def test_zoom_settings_are_checked(synthesizer: fs.Synthesizer, tmp_path: Path) 
         synthesizer.dream_zoom(picture(), tmp_path, frames=0)
     with pytest.raises(TypeError, match="unexpected keyword 'octave'"):
         synthesizer.dream_zoom(picture(), tmp_path, octave=3)
-    for wrong in ({"seed": "x"}, {"time_limit": -1}):
+    wrongs: list[dict[str, Any]] = [
+        {"seed": "x"}, {"seed": True}, {"time_limit": -1}, {"zoom": "x"}, {"zoom": float("nan")},
+        {"rotate": None},
+    ]  # fmt: skip
+    for wrong in wrongs:
         with pytest.raises(fs.ObjectiveError, match=next(iter(wrong))):
-            synthesizer.dream_zoom(picture(), tmp_path, **wrong)
+            synthesizer.dream_zoom(picture(), tmp_path, frames=1, **wrong)
+    (tmp_path / "file").write_text("no directory")
+    for directory in (tmp_path / "file", tmp_path / "file" / "below", 5, "nul\0"):
+        with pytest.raises(fs.ImageError, match="frames"):
+            synthesizer.dream_zoom(picture(), directory, frames=1)  # type: ignore[arg-type]
     stopped = synthesizer.dream_zoom(picture(), tmp_path, frames=50, time_limit=0.2, **ZOOM)
     assert stopped.stopped == "time"
     assert len(stopped.paths) == stopped.made < 50

@@ -170,6 +170,10 @@ def layer_weights(layers: str | Sequence[str] | Mapping[str, float]) -> dict[str
     """
     if isinstance(layers, str):
         layers = [layers]
+    if not isinstance(layers, Iterable):
+        raise ObjectiveError(
+            f'layers are a name such as "conv4_2", names, or names with weights, not {layers!r}'
+        )
     weights: dict[str, Any] = (
         dict(layers) if isinstance(layers, Mapping) else dict.fromkeys(layers, 1.0)
     )

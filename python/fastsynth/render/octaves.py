@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -54,14 +55,17 @@ def octave_levels(
             sizes.append(sides)
     count = len(sizes)
     if max_evaluations is None:
-        numbers = [iterations] * octaves if isinstance(iterations, int) else list(iterations)
+        if isinstance(iterations, Integral):
+            iterations = [int(iterations)] * octaves
+        numbers = list(iterations) if isinstance(iterations, Sequence) else [iterations]
         if len(numbers) != octaves:
             raise ObjectiveError(
                 f"iterations has {len(numbers)} numbers for {octaves} octaves; give one number, or "
                 "one for each"
             )
         numbers = numbers[octaves - count :]
-    elif isinstance(max_evaluations, int):
+    elif isinstance(max_evaluations, Integral):
+        max_evaluations = int(max_evaluations)
         if max_evaluations < count:
             raise ObjectiveError(
                 f"max_evaluations={max_evaluations} is too few for {count} octaves; give at least "
@@ -71,7 +75,7 @@ def octave_levels(
         share, rest = divmod(max_evaluations, count)
         numbers = [share + (index >= count - rest) for index in range(count)]
     else:
-        numbers = list(max_evaluations)
+        numbers = list(max_evaluations) if isinstance(max_evaluations, Sequence) else []
         if len(numbers) != count:
             raise ObjectiveError(
                 f"max_evaluations has {len(numbers)} numbers for {count} octaves; give a total, or "

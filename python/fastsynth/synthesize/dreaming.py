@@ -141,9 +141,8 @@ def dream(
         jitter=jitter,
         lapnorm=lapnorm,
         margin=margin,
-        zoom=zoom,
-        rotate=rotate,
     )
+    check_motion(zoom, rotate)
     random = self.weights.id.startswith("random")
     if color is None:
         color = "match" if random and guide is None else "none"
@@ -257,17 +256,8 @@ def check_settings(
     jitter: Any,
     lapnorm: Any,
     margin: Any,
-    zoom: Any,
-    rotate: Any,
 ) -> None:
     """Raises ObjectiveError for a setting out of range."""
-
-    def whole(value: Any, low: int, high: int) -> bool:
-        return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
-
-    def number(value: Any, low: float, high: float) -> bool:
-        return isinstance(value, (int, float)) and low < value < high
-
     rules = (
         ("octaves", octaves, whole(octaves, 1, 32), "a whole number from 1 to 32"),
         ("octave_scale", octave_scale, number(octave_scale, 1, 16), "a number above 1, below 16"),
@@ -280,9 +270,25 @@ def check_settings(
             "True, False, or a number of levels up to 30",
         ),
         ("margin", margin, whole(margin, 0, 1024), "pixels from 0 to 1024"),
-        ("zoom", zoom, number(zoom, -0.9, 100), "a share above -0.9, such as 0.05"),
-        ("rotate", rotate, number(rotate, -1e6, 1e6), "a number of degrees"),
     )
     for name, value, good, expected in rules:
         if not good:
             raise ObjectiveError(f"{name} must be {expected}, not {value!r}")
+
+
+def check_motion(zoom: Any, rotate: Any) -> None:
+    """Raises ObjectiveError for what the picture cannot be enlarged or turned by."""
+    if not number(zoom, -0.9, 100):
+        raise ObjectiveError(f"zoom must be a share above -0.9, such as 0.05, not {zoom!r}")
+    if not number(rotate, -1e6, 1e6):
+        raise ObjectiveError(f"rotate must be a number of degrees, not {rotate!r}")
+
+
+def whole(value: Any, low: int, high: int) -> bool:
+    """Whether it is a whole number from low to high."""
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+
+
+def number(value: Any, low: float, high: float) -> bool:
+    """Whether it is a number between low and high."""
+    return isinstance(value, (int, float)) and low < value < high

@@ -69,8 +69,8 @@ def encode(value: Any) -> Any:
         return {str(key): encode(item) for key, item in value.items()}
     if isinstance(value, Sequence):
         return [encode(item) for item in value]
-    if hasattr(value, "item"):  # NumPy scalars
-        return value.item()
+    if hasattr(value, "tolist") and getattr(value, "ndim", 2) <= 1:  # NumPy scalars and vectors
+        return value.tolist()
     raise ObjectiveError(
         f"a {type(value).__name__} cannot be recorded; give numbers, strings, images or terms"
     )

@@ -7,6 +7,7 @@ Lucid.
 from __future__ import annotations
 
 import functools
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +22,7 @@ from fastsynth.objective import Activation, Canvas, plan
 from fastsynth.objective.activation import Channels, Neuron
 from fastsynth.optimize import Adam, StopRules, run
 from fastsynth.render import Level, LevelResult, Progress, Refined
-from fastsynth.synthesize.dreaming import FOREIGN, check_channels, default_layer
+from fastsynth.synthesize.dreaming import FOREIGN, check_channels, default_layer, number
 from fastsynth.synthesize.record import record
 from fastsynth.synthesize.spectrum import Spectrum
 from fastsynth.synthesize.verbs import run_options
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
 __all__ = ["visualize"]
 
+SIDE = 224  # px
 ITERATIONS = 128
 LEARNING_RATE = 0.05
 # Lucid's transforms: a shift of up to 8 px before and 4 px after a change of scale and a rotation
@@ -64,7 +66,7 @@ def visualize(
     iterations: int = ITERATIONS,
     learning_rate: float = LEARNING_RATE,
     transforms: bool = True,
-    size: Size = 224,
+    size: Size = SIDE,
     **options: Unpack[Options],
 ) -> Result:
     """Finds from noise the picture that a layer, channel or neuron answers to most.
@@ -111,15 +113,13 @@ def visualize(
     if not isinstance(chosen, str):
         raise ObjectiveError(f'layer must be one name such as "conv4_3", not {layer!r}')
     steps = steps_of(iterations, settings.get("max_evaluations"))
+    if not number(learning_rate, 0, math.inf):
+        raise ObjectiveError(f"learning_rate must be a positive number, not {learning_rate!r}")
     adam = Adam(learning_rate=learning_rate, betas=(0.9, 0.999))
-    try:
-        adam.build()
-    except (TypeError, ValueError) as error:
-        raise ObjectiveError(f"learning_rate={learning_rate!r}: {error}") from error
     measure: Any = "energy" if channel is None else "sum" if neuron is not None else "mean"
     term = Activation(chosen, channel, neuron, measure)
     check_channels(self.network, term)
-    height, width = fit_size(size, (1, 1))
+    height, width = fit_size(SIDE if size is None else size, (1, 1))
     level = Level(height, width, steps)
     return self.synthesize(
         term,

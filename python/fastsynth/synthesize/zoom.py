@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from fastsynth._errors import ObjectiveError
+from fastsynth._errors import ImageError, ObjectiveError
 from fastsynth.image import check_writable, load, read_metadata
 from fastsynth.render.refine import ENDING
+from fastsynth.synthesize.dreaming import check_motion
 from fastsynth.synthesize.record import TRANSIENT, encode
 
 if TYPE_CHECKING:
-    import os
-
     from fastsynth._types import ImageLike
     from fastsynth.render import Progress
     from fastsynth.synthesize.result import Result
@@ -90,13 +90,13 @@ def dream_zoom(
     if not isinstance(frames, int) or isinstance(frames, bool) or not 1 <= frames <= MOST:
         raise ObjectiveError(f"frames must be a whole number from 1 to {MOST}, not {frames!r}")
     seed, limit = settings.get("seed", 0), settings.pop("time_limit", None)
-    if not isinstance(seed, int) or seed < 0:
+    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
         raise ObjectiveError(f"seed must be a whole number ≥ 0, not {seed!r}")
     if limit is not None and not (isinstance(limit, (int, float)) and limit > 0):
         raise ObjectiveError(f"time_limit must be a positive number of seconds, not {limit!r}")
+    check_motion(zoom, rotate)
     names = frame_names(pattern, frames)
-    folder = Path(directory)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = made_folder(directory)
     paths = [folder / name for name in names]
     check_writable(paths[0])
     picture = load(image, name="image")
@@ -157,6 +157,18 @@ def dream_zoom(
         if bar is not None:
             bar.close()
     return Frames(tuple(paths[: done + made]), made, stopped)
+
+
+def made_folder(directory: Any) -> Path:
+    """The directory, made if missing; ImageError where it cannot be."""
+    if not isinstance(directory, (str, os.PathLike)):
+        raise ImageError(f"the directory of the frames is a path, not {directory!r}")
+    folder = Path(directory)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        raise ImageError(f"frames cannot be written to {os.fspath(folder)!r}: {error}") from error
+    return folder
 
 
 def frame_names(pattern: str, frames: int) -> list[str]:
