@@ -35,6 +35,7 @@ def size_of(path: Path) -> tuple[int, int]:
     ("verb", "extra"),
     [
         ("transfer", ["--size", "32", "--strength", "2", "--color", "match"]),
+        ("transfer", ["--size", "32", "--style-loss", "histogram"]),
         ("texture", ["--size", "32x27"]),
         ("invert", ["--size", "32", "--layers", "conv2_1"]),
         ("mix", ["--size", "32", "--layers", "conv2_1=1,conv1_1=0.5"]),

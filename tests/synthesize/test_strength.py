@@ -50,7 +50,7 @@ def shares(side: int, strength: float = 1.0) -> tuple[float, float]:
             bound.objective.evaluate(picture.ravel())
             names = bound.objective.names
             values = np.array(bound.objective.values)
-    is_style = np.array([name.startswith("style/") for name in names])
+    is_style = np.array([name.startswith(("style/", "mean_covariance/")) for name in names])
     is_content = np.array([name.startswith("content/") for name in names])
     assert is_style.sum() == 5
     assert is_content.sum() == 1

@@ -29,6 +29,7 @@ def transfer(options: argparse.Namespace) -> int:
         "style": _weighted(options.style),
         "strength": options.strength,
         "style_scale": options.style_scale,
+        "style_loss": options.style_loss,
         "color": options.color,
         "init": options.init,
         "smoothness": options.smoothness,

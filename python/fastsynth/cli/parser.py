@@ -60,6 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--content-layers", type=_layers, help="such as conv4_2 or conv3_1=1,conv4_2=0.5"
     )
     verb.add_argument("--style-layers", type=_layers, help="such as conv1_1,conv2_1,conv3_1")
+    _style_loss(verb)
     verb.add_argument(
         "--smoothness",
         type=float,
@@ -293,6 +294,10 @@ def _statistics(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--seamless", action="store_true", help="make a tile that fits together with itself"
     )
+    _style_loss(verb)
+
+
+def _style_loss(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--style-loss",
         default="auto",

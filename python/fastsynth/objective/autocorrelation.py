@@ -219,27 +219,28 @@ class Spectrum(Term):
         if not isinstance(self.scale, (int, float)) or not 0 < self.scale < math.inf:
             raise ObjectiveError(f"scale must be a positive number, not {self.scale!r}")
         object.__setattr__(self, "image", weighted_pictures(self.image, "exemplar"))
+        if any(share < 0 for _, share in self.shares()):
+            raise ObjectiveError("no power is negative: the weights of a spectrum must be ≥ 0")
 
-    @property
-    def pictures(self) -> tuple[tuple[Picture, float], ...]:
-        """The exemplars with their weights."""
+    def shares(self) -> tuple[tuple[Picture, float], ...]:
+        """The exemplars with their shares of the power, which add up to 1."""
         assert isinstance(self.image, WeightedPictures)
-        return self.image.pairs
+        return self.image.shares().pairs
 
     def parts(self, canvas: Canvas, sources: Sources) -> Iterator[Part]:
         from fastsynth import _core
 
         border = 2 * canvas.margin if canvas.wrap else 0
         shape = (canvas.height - border, canvas.width - border)
+        longest = max(canvas.height, canvas.width) - 2 * canvas.margin
         exemplars = []
-        total = sum(weight for _, weight in self.pictures)
-        for picture, weight in self.pictures:
+        for picture, share in self.shares():
             _, height, width = picture.pixels.shape
             factor = canvas.shrink * self.scale
             if self.sizing == "canvas":
-                factor = (max(shape) - 2 * canvas.margin) / max(height, width) * self.scale
+                factor = longest / max(height, width) * self.scale
             size = (max(1, round(height * factor)), max(1, round(width * factor)))
-            exemplars.append((resize(opaque(picture), size, clip=True), weight / total))
+            exemplars.append((resize(opaque(picture), size, clip=True), share))
         target = spectrum_of(exemplars, shape)
         yield Part("spectrum", _core.FunctionImageTerm(spectrum_loss(target)), self.weight)
 

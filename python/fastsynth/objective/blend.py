@@ -19,6 +19,17 @@ class WeightedPictures:
 
     pairs: tuple[tuple[Picture, float], ...]
 
+    def shares(self) -> WeightedPictures:
+        """The same with weights that add up to 1; ObjectiveError where they add up to 0 or less."""
+        total = sum(weight for _, weight in self.pairs)
+        if not 0 < total < math.inf:
+            weights = ", ".join(f"{weight:g}" for _, weight in self.pairs)
+            raise ObjectiveError(
+                f"the weights of mixed pictures must add up to more than 0; {weights} add up to "
+                f"{total:g}"
+            )
+        return WeightedPictures(tuple((picture, weight / total) for picture, weight in self.pairs))
+
     def __repr__(self) -> str:
         if len(self.pairs) == 1 and self.pairs[0][1] == 1.0:
             return repr(self.pairs[0][0])

@@ -66,6 +66,7 @@ class ExemplarTerm(Term):
         if not isinstance(self.scale, (int, float)) or not 0 < self.scale < math.inf:
             raise ObjectiveError(f"scale must be a positive number, not {self.scale!r}")
         object.__setattr__(self, "image", weighted_pictures(self.image, "exemplar"))
+        self.shares()  # refuses weights that cannot be shares
         object.__setattr__(self, "layers", layer_weights(self.layers))
 
     @property
@@ -73,6 +74,11 @@ class ExemplarTerm(Term):
         """The exemplars with their weights."""
         assert isinstance(self.image, WeightedPictures)
         return self.image.pairs
+
+    def shares(self) -> tuple[tuple[Picture, float], ...]:
+        """The exemplars with their shares of the statistics, which add up to 1."""
+        assert isinstance(self.image, WeightedPictures)
+        return self.image.shares().pairs
 
     def size_of(self, picture: Picture, canvas: Canvas) -> tuple[int, int]:
         """Height and width that an exemplar has beside this canvas, pixels."""
@@ -95,11 +101,11 @@ class ExemplarTerm(Term):
 
     def parts(self, canvas: Canvas, sources: Sources) -> Iterator[Part]:
         assert isinstance(self.layers, Mapping)
-        total = sum(weight for _, weight in self.pictures)
+        shares = self.shares()
         for layer, layer_weight in self.layers.items():
             targets: Features = []
             stride = 1
-            for picture, weight in self.pictures:
+            for picture, share in shares:
                 request = self._request(picture, canvas)
                 feature = sources.features(request)[layer]
                 # Each pooling halves and rounds down, so that h ≤ H / 2ⁿ < h + 1.
@@ -107,7 +113,7 @@ class ExemplarTerm(Term):
                 border = REFLECTED // stride
                 rows, columns = (s - 2 * border for s in feature.shape[1:])
                 inner = feature[:, border : border + rows, border : border + columns]
-                targets.append((inner, weight / total))
+                targets.append((inner, share))
             yield Part(
                 f"{self.kind}/{layer}",
                 self.placed(self.layer_term(layer, targets, canvas, stride), canvas, stride),

@@ -248,6 +248,10 @@ def read_regions(masks: Any) -> list[Region]:
         return label_regions(
             load(masks["content"], name="content labels"), load(masks["style"], name="style labels")
         )
+    if isinstance(masks, Mapping) and set(masks) in ({"content"}, {"style"}):
+        raise ObjectiveError(
+            f"two label maps belong together, content and style; only {next(iter(masks))} is given"
+        )
     items = list(masks.values()) if isinstance(masks, Mapping) else masks
     if not isinstance(items, (list, tuple)) or not items:
         raise ObjectiveError(

@@ -14,7 +14,6 @@ from fastsynth.image.regularity import REGULAR, regularity
 from fastsynth.image.regularity import SMALLEST as SMALLEST_REGULAR
 from fastsynth.objective import (
     LONG_RANGE_LAYERS,
-    STYLE_LAYERS,
     Autocorrelation,
     RangePenalty,
     TotalVariation,
@@ -34,6 +33,7 @@ from fastsynth.synthesize.transfer import (
     guided_styles,
     in_colour,
     loaded_masks,
+    statistics,
 )
 from fastsynth.synthesize.verbs import noise_init, run_options, start
 
@@ -58,9 +58,6 @@ STRONG = 3.0  # long_range="strong", beside 1 for regular exemplars
 NOISE = 0.02
 REGION_NOISE = 0.05  # deviation, about each region's mean colour
 FEWEST = 5.0  # px of the shorter period at the coarsest level
-# Random weights have their means taken out (see MeanCovariance), and few layers: what deeper ones
-# add is grain, for coarse to fine reaches far already.
-RANDOM_LAYERS = ("conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1")
 # px that the network sees of a seamless picture's continuation: all that reaches conv4_1 from
 # within the tile.
 WRAP = 32
@@ -85,7 +82,8 @@ def synthesize_texture(
 ) -> Result:
     """Makes a texture like `exemplar`, of any size.
 
-    exemplar: a picture of the texture, or pairs (picture, weight) whose statistics are mixed.
+    exemplar: a picture of the texture, or pairs (picture, weight) whose statistics are mixed, in
+        these proportions.
     size: longer side in pixels, (width, height), or None (default) for the exemplar's own size. The
         texture keeps the exemplar's pixel scale: a larger size gives more of it, not larger
         features.
@@ -125,22 +123,17 @@ def synthesize_texture(
     regions = [] if masks is None else read_regions(masks)
     drawn = next((region.content for region in regions if region.content is not None), picture)
     height, width = fit_size(size, drawn.pixels.shape[1:])
-    check(smoothness, seamless)
+    check(smoothness, seamless, scale)
     strength = long_range_strength(long_range, picture)
     if regions:
         strength = 0.0
         check_guided(style_loss, normalization)
-    chosen: StyleLoss = style_loss
-    if style_loss == "auto":
-        # The literal forms are settings of Gram matrices.
-        centred = self.weights.id.startswith("random") and normalization == "relative"
-        chosen = "mean_covariance" if centred else "gram"
-    if layers is None:
-        layers = RANDOM_LAYERS if chosen == "mean_covariance" else STYLE_LAYERS
+    random = self.weights.id.startswith("random")
+    chosen, layers = statistics(style_loss, layers, random=random, normalization=normalization)
 
     seed = run.get("seed", 0)
     noise = noise_init(picture.pixels.mean((1, 2)), seed)
-    targets = exemplars
+    targets = exemplars.shares()
     drawings = None if masks is None else loaded_masks(masks)
     job = record("synthesize_texture", arguments, exemplar=exemplars, masks=drawings)
     lattice = find_lattice(scaled_pixels(picture, scale)) if strength > 0 else None
@@ -194,10 +187,12 @@ def synthesize_texture(
     )
 
 
-def check(smoothness: Any, seamless: Any) -> None:
+def check(smoothness: Any, seamless: Any, scale: Any) -> None:
     """Raises ObjectiveError for keywords that are not what they must be."""
     if not isinstance(smoothness, (int, float)) or not 0 <= smoothness < np.inf:
         raise ObjectiveError(f"smoothness must be a number ≥ 0, not {smoothness!r}")
+    if not isinstance(scale, (int, float)) or not 0 < scale < np.inf:
+        raise ObjectiveError(f"scale must be a positive number, not {scale!r}")
     if not isinstance(seamless, bool):
         raise ObjectiveError(f"seamless must be True or False, not {seamless!r}")
 

@@ -58,6 +58,9 @@ RANGE_WEIGHT = 10.0  # of the penalty on values outside [0, 1], in all verbs
 # same look.
 RANDOM_CONTENT_LAYERS = ("conv2_2",)
 RANDOM_STYLE_WEIGHT = 20.0
+# Of random weights the means are taken out (see MeanCovariance), and few layers looked at: what
+# deeper ones add is grain, for coarse to fine reaches far already.
+RANDOM_LAYERS = ("conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1")
 MARGIN = 16  # px around the picture at every level; see Canvas
 
 
@@ -69,9 +72,9 @@ def style_transfer(
     size: Size = None,
     strength: float = 1.0,
     content_layers: Layers | None = None,
-    style_layers: Layers = STYLE_LAYERS,
+    style_layers: Layers | None = None,
     style_scale: float = 1.0,
-    style_loss: StyleLoss = "gram",
+    style_loss: StyleLoss = "auto",
     masks: Masks | None = None,
     init: Literal["content", "noise", "style"] | ImageLike = "content",
     color: Literal["none", "luminance", "match"] = "none",
@@ -83,16 +86,18 @@ def style_transfer(
     """Paints `content` in the manner of `style`.
 
     content: the picture whose shapes are kept.
-    style: a picture, or pairs (picture, weight) whose Gram matrices are mixed.
+    style: a picture, or pairs (picture, weight) whose statistics are mixed, in these proportions.
     size: longer side in pixels, (width, height), or None (default) for the content's own size.
     strength: how much style; 1 (default) is balanced, 0 none. It means the same at every size.
     content_layers: names, or mapping of name to weight; default conv4_2, with random weights
         conv2_2.
-    style_layers: likewise; default conv1_1 … conv5_1.
+    style_layers: likewise; default conv1_1 … conv5_1, with mean_covariance of random weights the
+        first five layers, conv1_1 … conv3_1.
     style_scale: size of the style's features in the picture; 1 (default) scales the style image to
         the picture's size.
-    style_loss: the statistics that are taken over: "gram" (default), "mean_covariance",
-        "sliced_wasserstein", "mmd_gaussian", …, see style_term.
+    style_loss: the statistics that are taken over: "gram", "mean_covariance",
+        "sliced_wasserstein", "mmd_gaussian", …, see style_term; "auto" (default) is "gram" for
+        trained weights and "mean_covariance" for random ones; beside masks "gram".
     masks: regions with a style of their own: pairs (content mask, style mask), in a sequence or
         mapping, white inside; a third member is the region's own style image; None for a mask means
         everywhere. Or two label maps, {"content": map, "style": map}: equal colours are one region.
@@ -127,7 +132,7 @@ def style_transfer(
         raise ObjectiveError(f'color must be "none", "luminance" or "match", not {color!r}')
 
     regions = [] if masks is None else read_regions(masks)
-    given_styles, target = styles, picture
+    given_styles, styles, target = styles, styles.shares(), picture
 
     def recolour(style: Picture) -> Picture:
         """A style image in the colours that are asked for."""
@@ -146,11 +151,19 @@ def style_transfer(
     if content_layers is None:
         content_layers = RANDOM_CONTENT_LAYERS if random else CONTENT_LAYERS
     objective: Term | Sum = Content(target, content_layers, normalization=normalization)
+    if masks is not None:
+        check_guided(style_loss, normalization)
+    chosen, style_layers = statistics(
+        "gram" if masks is not None else style_loss,
+        style_layers,
+        random=random,
+        normalization=normalization,
+    )
     if strength > 0:
         weight = strength * (RANDOM_STYLE_WEIGHT if random else STYLE_WEIGHT)
         if masks is None:
             objective = objective + weight * style_term(
-                style_loss,
+                chosen,
                 styles,
                 style_layers,
                 normalization=normalization,
@@ -158,7 +171,6 @@ def style_transfer(
                 balance=balance,
             )
         else:
-            check_guided(style_loss, normalization)
             objective = objective + weight * guided_styles(
                 regions,
                 styles,
@@ -211,6 +223,20 @@ def style_transfer(
         finish=finish if color == "luminance" else None,
         **run,
     )
+
+
+def statistics(
+    loss: StyleLoss, layers: Layers | None, *, random: bool, normalization: Normalization
+) -> tuple[StyleLoss, Layers]:
+    """The style loss that "auto" means, and the layers where none are named.
+
+    random: whether the weights are; normalization: the literal forms belong to Gram matrices.
+    """
+    if loss == "auto":
+        loss = "mean_covariance" if random and normalization == "relative" else "gram"
+    if layers is None:
+        layers = RANDOM_LAYERS if random and loss == "mean_covariance" else STYLE_LAYERS
+    return loss, layers
 
 
 def check_guided(style_loss: str, normalization: str) -> None:

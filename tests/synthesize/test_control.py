@@ -1,0 +1,158 @@
+"""The control terms in whole runs: both networks, threads, mixed exemplars, wrong settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import fastsynth as fs
+from fastsynth import ObjectiveError
+
+LAYERS = ["conv1_2", "conv2_1", "conv3_1"]
+
+
+def picture(height: int, width: int, seed: int) -> NDArray[np.uint8]:
+    """Coloured squares with noise: where a picture is flat, maxima tie, and rounding decides."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.random((3, height // 6 + 1, width // 6 + 1), np.float32)
+    fine = 0.7 * np.kron(coarse, np.ones((1, 6, 6), np.float32))[:, :height, :width]
+    fine += 0.3 * rng.random(fine.shape, np.float32)
+    return (fine.transpose(1, 2, 0) * 255).astype(np.uint8)
+
+
+EXEMPLAR = picture(43, 50, 0)
+MASK = np.zeros((37, 45), np.uint8)
+MASK[:, 20:] = 255
+
+TERMS: dict[str, Callable[[], Any]] = {
+    "autocorrelation": lambda: fs.Autocorrelation(EXEMPLAR, LAYERS),
+    "spectrum": lambda: fs.Spectrum(EXEMPLAR),
+    "linear": lambda: fs.MMD(EXEMPLAR, LAYERS, kernel="linear"),
+    "polynomial": lambda: fs.MMD(EXEMPLAR, LAYERS, offset=0.3),
+    "gaussian": lambda: fs.MMD(EXEMPLAR, LAYERS, kernel="gaussian"),
+    "bn_statistics": lambda: fs.BNStatistics(EXEMPLAR, LAYERS),
+    "mean_covariance": lambda: fs.MeanCovariance(EXEMPLAR, LAYERS),
+    "sliced_wasserstein": lambda: fs.SlicedWasserstein(EXEMPLAR, LAYERS),
+    "histogram": lambda: fs.Histogram(EXEMPLAR, LAYERS),
+    "guided": lambda: fs.GuidedStyle(EXEMPLAR, LAYERS, content_mask=MASK),
+    "activation": lambda: 1e-4 * fs.Activation(LAYERS, guide=EXEMPLAR, match="nearest"),
+}
+
+
+@pytest.fixture(scope="module")
+def synthesizers() -> Any:
+    made = {
+        (backend, threads): fs.Synthesizer(weights="random:0", backend=backend, threads=threads)
+        for backend in ("native", "onnx")
+        for threads in (1, 2)
+    }
+    yield made
+    for synthesizer in made.values():
+        synthesizer.close()
+
+
+@pytest.mark.parametrize("name", TERMS)
+def test_networks_and_threads_agree(name: str, synthesizers: Any, tmp_path: Any) -> None:
+    """The same bits for any number of threads, the same losses from both networks, and replay."""
+    first = picture(37, 45, 1)
+    results = {
+        key: synthesizer.minimize(
+            TERMS[name](), init=first, size=(45, 37), scales=1, max_evaluations=2, plateau=0
+        )
+        for key, synthesizer in synthesizers.items()
+    }
+    for backend in ("native", "onnx"):
+        one, two = results[backend, 1], results[backend, 2]
+        np.testing.assert_array_equal(one.pixels, two.pixels)
+    native, onnx = results["native", 2], results["onnx", 2]
+    for label, losses in native.losses.items():
+        np.testing.assert_allclose(losses[0], onnx.losses[label][0], rtol=1e-5, atol=1e-12)
+    # One step of the optimiser on: rounding has grown, but hardly.
+    assert np.abs(native.pixels - onnx.pixels).mean() < 1e-3
+    path = native.save(tmp_path / "run.png")
+    again = fs.replay(path, inputs={"a": EXEMPLAR, "b": first, "c": MASK})
+    np.testing.assert_array_equal(again.array, native.array)
+
+
+@pytest.fixture
+def synthesizer(synthesizers: Any) -> fs.Synthesizer:
+    found: fs.Synthesizer = synthesizers["native", 2]
+    return found
+
+
+@pytest.mark.parametrize("loss", ["gram", "mean_covariance"])
+def test_weights_of_exemplars_are_proportions(loss: Any, synthesizer: fs.Synthesizer) -> None:
+    """Twice the weights are the same mixture, not a target of twice the contrast."""
+    other = picture(40, 40, 2)
+    for verb in (
+        lambda pairs: synthesizer.synthesize_texture(
+            pairs, size=32, style_loss=loss, max_evaluations=4
+        ),
+        lambda pairs: synthesizer.style_transfer(
+            EXEMPLAR, pairs, size=32, style_loss=loss, max_evaluations=4
+        ),
+    ):
+        halves = verb([(EXEMPLAR, 0.5), (other, 0.5)])
+        wholes = verb([(EXEMPLAR, 1), (other, 1)])
+        np.testing.assert_array_equal(halves.pixels, wholes.pixels)
+    alone = synthesizer.synthesize_texture(EXEMPLAR, size=32, style_loss=loss, max_evaluations=4)
+    half = synthesizer.synthesize_texture(
+        [(EXEMPLAR, 0.5)], size=32, style_loss=loss, max_evaluations=4
+    )
+    np.testing.assert_array_equal(alone.pixels, half.pixels)
+
+
+@pytest.mark.parametrize("weights", [(1, -1), (1, -2), (-1, -1), (1e308, 1e308)])
+def test_weights_that_add_up_to_nothing(
+    weights: tuple[float, float], synthesizer: fs.Synthesizer
+) -> None:
+    pairs = list(zip((EXEMPLAR, EXEMPLAR), weights, strict=True))
+    for make in (
+        lambda: fs.MeanCovariance(pairs),
+        lambda: fs.Spectrum(pairs),
+        lambda: synthesizer.synthesize_texture(pairs, style_loss="gram", max_evaluations=1),
+        lambda: synthesizer.style_transfer(EXEMPLAR, pairs, max_evaluations=1),
+    ):
+        with pytest.raises(ObjectiveError, match="must add up to more than 0"):
+            make()
+    with pytest.raises(ObjectiveError, match="no power is negative"):
+        fs.Spectrum([(EXEMPLAR, 2), (EXEMPLAR, -1)])
+
+
+@pytest.mark.parametrize("scale", [float("nan"), float("inf"), "x", 0, -1, None])
+def test_a_senseless_scale_beside_long_range(scale: Any, synthesizer: fs.Synthesizer) -> None:
+    with pytest.raises(ObjectiveError, match="scale must be a positive number"):
+        synthesizer.synthesize_texture(EXEMPLAR, scale=scale, long_range="strong")
+
+
+def test_layers_of_another_kind(synthesizer: fs.Synthesizer) -> None:
+    with pytest.raises(ObjectiveError, match="layers are a name such as"):
+        synthesizer.synthesize_texture(EXEMPLAR, layers=5)  # type: ignore[arg-type]
+
+
+def test_one_label_map_is_not_enough(synthesizer: fs.Synthesizer) -> None:
+    with pytest.raises(ObjectiveError, match="only content is given"):
+        synthesizer.synthesize_texture(EXEMPLAR, masks={"content": MASK})
+
+
+def test_the_statistics_of_a_transfer(synthesizer: fs.Synthesizer) -> None:
+    """Random weights: means and covariances by default; Gram matrices where they are asked for."""
+    full = [(None, None)]
+    for expected, keywords in [
+        ("mean_covariance", {}),
+        ("style", {"style_loss": "gram"}),
+        ("style", {"normalization": "paper"}),
+        ("guided_style", {"masks": full}),
+        ("mmd_linear", {"style_loss": "mmd_linear"}),
+    ]:
+        result = synthesizer.style_transfer(
+            EXEMPLAR, picture(40, 40, 2), size=32, scales=1, max_evaluations=1, **keywords
+        )
+        layers = {name for name in result.losses if name.startswith(f"{expected}/")}
+        shallow = expected == "mean_covariance"
+        assert len(layers) == 5, result.losses
+        assert (f"{expected}/conv5_1" in layers) != shallow
