@@ -17,7 +17,7 @@ from tests.textures import TEXTURES
 import fastsynth as fs
 from fastsynth.cli import main
 from fastsynth.image import match_histogram
-from fastsynth.score.pixels import largest_rectangle
+from fastsynth.image.visible import largest_rectangle
 
 BRICKS = TEXTURES["bricks"](128, 0)
 PEBBLES = TEXTURES["pebbles"](128, 1)

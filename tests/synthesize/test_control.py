@@ -156,3 +156,15 @@ def test_the_statistics_of_a_transfer(synthesizer: fs.Synthesizer) -> None:
         shallow = expected == "mean_covariance"
         assert len(layers) == 5, result.losses
         assert (f"{expected}/conv5_1" in layers) != shallow
+
+
+def test_what_shows_through_is_no_texture(synthesizer: fs.Synthesizer) -> None:
+    """A hole in the exemplar is not filled and repeated: the opaque part beside it is used."""
+    exemplar = np.dstack([picture(64, 80, 3), np.full((64, 80), 255, np.uint8)])
+    exemplar[:, 48:, 3] = 0
+    exemplar[:, 48:, :3] = (255, 0, 255)
+    keywords: dict[str, Any] = {"size": (48, 40), "max_evaluations": 4}
+    holed = synthesizer.synthesize_texture(exemplar, **keywords)
+    cropped = synthesizer.synthesize_texture(np.ascontiguousarray(exemplar[:, :48, :3]), **keywords)
+    np.testing.assert_array_equal(holed.pixels, cropped.pixels)
+    assert holed.array.shape == (40, 48, 4)

@@ -22,6 +22,7 @@ from fastsynth.image.picture import DEFAULT_KIND, MAX_PIXELS, Kind, Picture
 from fastsynth.image.regularity import REGULAR, regularity
 from fastsynth.image.resample import fit_size, resize
 from fastsynth.image.save import check_writable, save
+from fastsynth.image.visible import opaque_rectangle
 
 __all__ = [
     "DEFAULT_KIND",
@@ -43,6 +44,7 @@ __all__ = [
     "luminance",
     "match_histogram",
     "match_mean_covariance",
+    "opaque_rectangle",
     "read_metadata",
     "regularity",
     "resize",

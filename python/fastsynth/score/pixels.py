@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastsynth._errors import FastsynthError, ImageError
-from fastsynth.image import Picture, load
+from fastsynth.image import Picture, load, opaque_rectangle
 
 if TYPE_CHECKING:
     from fastsynth._types import ImageLike
@@ -33,7 +33,6 @@ Planes: TypeAlias = NDArray[np.float32]  # (3, H, W) in [0, 1]
 
 MINIMUM = 64  # px of the shorter side: halves of it still have two levels and some long lags
 QUANTILES = 512  # of a distribution, at (i + 1/2) / 512
-_GRID = 96  # cells along the longer side in the search for the visible rectangle
 
 
 def scipy_module(name: str) -> Any:
@@ -80,7 +79,7 @@ def load_visible(source: ImageLike, name: str, least: int = MINIMUM) -> Planes:
 
 
 def visible_rectangle(picture: Picture, name: str, least: int) -> tuple[slice, slice]:
-    """Rows and columns of the largest opaque rectangle, on a grid of 96 cells; all if opaque.
+    """Rows and columns of the largest opaque rectangle; all if opaque.
 
     Raises ImageError where less than least × least pixels are left.
     """
@@ -89,17 +88,7 @@ def visible_rectangle(picture: Picture, name: str, least: int) -> tuple[slice, s
         raise ImageError(
             f"the {name} has {width} × {height} pixels; a score needs at least {least} × {least}"
         )
-    alpha = picture.alpha
-    if alpha is None or alpha.min() >= 1:
-        return slice(0, height), slice(0, width)
-    cell = max(1, -(-max(height, width) // _GRID))
-    shape = (-(-height // cell) * cell, -(-width // cell) * cell)
-    # What lies beyond the border is visible, so that it does not spoil the cells there.
-    padded = np.ones(shape, np.bool_)
-    padded[:height, :width] = alpha >= 1
-    cells = np.asarray(padded.reshape(shape[0] // cell, cell, -1, cell).all(axis=(1, 3)))
-    top, bottom, left, right = (edge * cell for edge in largest_rectangle(cells))
-    bottom, right = min(bottom, height), min(right, width)
+    top, bottom, left, right = opaque_rectangle(picture)
     if min(bottom - top, right - left) < least:
         raise ImageError(
             f"the largest opaque rectangle of the {name} has {right - left} × {bottom - top} "
@@ -107,28 +96,6 @@ def visible_rectangle(picture: Picture, name: str, least: int) -> tuple[slice, s
             "places"
         )
     return slice(top, bottom), slice(left, right)
-
-
-def largest_rectangle(cells: NDArray[np.bool_]) -> tuple[int, int, int, int]:
-    """(top, bottom, left, right) of the largest rectangle of true cells; empty if there is none.
-
-    >>> largest_rectangle(np.array([[1, 1, 0], [1, 1, 1], [1, 1, 1]], bool))
-    (0, 3, 0, 2)
-    """
-    best, found = 0, (0, 0, 0, 0)
-    heights = np.zeros(cells.shape[1] + 1, np.int64)  # a last column of height 0 ends all bars
-    for row, line in enumerate(cells):
-        heights[:-1] = np.where(line, heights[:-1] + 1, 0)
-        open_bars: list[tuple[int, int]] = []  # (left end, height), of rising heights
-        for column, height in enumerate(heights.tolist()):
-            left = column
-            while open_bars and open_bars[-1][1] >= height:
-                left, tall = open_bars.pop()
-                if tall * (column - left) > best:
-                    best = tall * (column - left)
-                    found = (row + 1 - tall, row + 1, left, column)
-            open_bars.append((left, height))
-    return found
 
 
 def pyramid(planes: NDArray[np.float32], levels: int) -> list[NDArray[np.float32]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from fastsynth._errors import ObjectiveError
-from fastsynth.image import Picture, bent, find_lattice, fit_size, resize
+from fastsynth.image import Picture, bent, find_lattice, fit_size, opaque_rectangle, resize
 from fastsynth.image.regularity import REGULAR, regularity
 from fastsynth.image.regularity import SMALLEST as SMALLEST_REGULAR
 from fastsynth.objective import (
@@ -83,7 +83,7 @@ def synthesize_texture(
     """Makes a texture like `exemplar`, of any size.
 
     exemplar: a picture of the texture, or pairs (picture, weight) whose statistics are mixed, in
-        these proportions.
+        these proportions. Where it has transparent places, its largest opaque rectangle counts.
     size: longer side in pixels, (width, height), or None (default) for the exemplar's own size. The
         texture keeps the exemplar's pixel scale: a larger size gives more of it, not larger
         features.
@@ -124,7 +124,10 @@ def synthesize_texture(
     drawn = next((region.content for region in regions if region.content is not None), picture)
     height, width = fit_size(size, drawn.pixels.shape[1:])
     check(smoothness, seamless, scale)
-    strength = long_range_strength(long_range, picture)
+    # Masks lie on the whole exemplar; else what shows through is no part of the texture.
+    seen = exemplars if regions else opaque_parts(exemplars)
+    pattern = seen.pairs[0][0]
+    strength = long_range_strength(long_range, pattern)
     if regions:
         strength = 0.0
         check_guided(style_loss, normalization)
@@ -132,16 +135,16 @@ def synthesize_texture(
     chosen, layers = statistics(style_loss, layers, random=random, normalization=normalization)
 
     seed = run.get("seed", 0)
-    noise = noise_init(picture.pixels.mean((1, 2)), seed)
-    targets = exemplars.shares()
+    noise = noise_init(opaque(pattern).mean((1, 2)), seed)
+    targets = seen.shares()
     drawings = None if masks is None else loaded_masks(masks)
     job = record("synthesize_texture", arguments, exemplar=exemplars, masks=drawings)
-    lattice = find_lattice(scaled_pixels(picture, scale)) if strength > 0 else None
+    lattice = find_lattice(scaled_pixels(pattern, scale)) if strength > 0 else None
     if lattice is not None:
         noise = lattice_init(lattice, (height, width), seed, seamless)
         if seamless and len(targets.pairs) == 1:
             # Whole periods must fit into the tile: its exemplar has such ones.
-            pixels = scaled_pixels(picture, scale)
+            pixels = scaled_pixels(pattern, scale)
             tile = Picture.of(bent(pixels, lattice, height, width))
             targets, scale = WeightedPictures(((tile, 1.0),)), 1.0
         if run.get("scales") is None and isinstance(init, str) and init == "noise":
@@ -195,6 +198,18 @@ def check(smoothness: Any, seamless: Any, scale: Any) -> None:
         raise ObjectiveError(f"scale must be a positive number, not {scale!r}")
     if not isinstance(seamless, bool):
         raise ObjectiveError(f"seamless must be True or False, not {seamless!r}")
+
+
+def opaque_parts(exemplars: WeightedPictures) -> WeightedPictures:
+    """Exemplars cut to their largest opaque rectangles, where those are large enough."""
+
+    def cut(exemplar: Picture) -> Picture:
+        top, bottom, left, right = opaque_rectangle(exemplar)
+        if exemplar.alpha is None or min(bottom - top, right - left) < SMALLEST_REGULAR:
+            return exemplar
+        return Picture.of(np.ascontiguousarray(exemplar.pixels[:, top:bottom, left:right]))
+
+    return WeightedPictures(tuple((cut(picture), weight) for picture, weight in exemplars.pairs))
 
 
 def region_init(regions: Sequence[Region], exemplar: Picture, seed: int) -> Init:
