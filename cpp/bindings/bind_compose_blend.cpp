@@ -61,6 +61,18 @@ Samples<T> look_up_as(const Samples<T>& image, const Samples<T>& tables, ThreadP
     return out;
 }
 
+Samples<float> tone_curve_of(const Samples<float>& image, const compose::ToneCurve& curve,
+                             ThreadPool& pool) {
+    const std::size_t pixels = pixels_of(image, "image");
+    Samples<float> out({image.shape(0), image.shape(1), image.shape(2)});
+    const float* from = image.data();
+    const auto channels = static_cast<int>(image.shape(2));
+    float* to = out.mutable_data();
+    py::gil_scoped_release work;
+    tone_curve(curve, from, channels, pixels, to, pool);
+    return out;
+}
+
 template <class T>
 Samples<T> color_matrix_as(const Samples<T>& image, const py::array_t<double>& matrix,
                            ThreadPool& pool) {
@@ -126,6 +138,16 @@ void register_compose_blend(py::module_& module) {
             return py::array(look_up_as(words, alike(tables, words, "tables"), pool));
         },
         py::arg("image"), py::arg("tables"), py::arg("pool"));
+    module.def(
+        "tone_curve",
+        [](const py::array& image, double center, double slope, double middle, double exponent,
+           double low, double high, ThreadPool& pool) {
+            require(py::isinstance<FloatArray>(image), "samples must be contiguous float32");
+            const auto samples = py::reinterpret_borrow<FloatArray>(image);
+            return tone_curve_of(samples, {center, slope, middle, exponent, low, high}, pool);
+        },
+        py::arg("image"), py::arg("center"), py::arg("slope"), py::arg("middle"),
+        py::arg("exponent"), py::arg("low"), py::arg("high"), py::arg("pool"));
     module.def(
         "color_matrix",
         [](const py::array& image, const py::array_t<double>& matrix, ThreadPool& pool) {

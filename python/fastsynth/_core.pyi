@@ -32,6 +32,16 @@ def compose(
     pool: ThreadPool,
 ) -> NDArray[Any]: ...
 def look_up(image: NDArray[Any], tables: NDArray[Any], pool: ThreadPool) -> NDArray[Any]: ...
+def tone_curve(
+    image: NDArray[np.float32],
+    center: float,
+    slope: float,
+    middle: float,
+    exponent: float,
+    low: float,
+    high: float,
+    pool: ThreadPool,
+) -> NDArray[np.float32]: ...
 def color_matrix(
     image: NDArray[Any], matrix: NDArray[np.float64], pool: ThreadPool
 ) -> NDArray[Any]: ...

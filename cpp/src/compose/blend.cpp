@@ -183,7 +183,7 @@ void composite(const Composition& how, Layer<T> source, Layer<T> backdrop, const
                     mask ? mask + begin : nullptr, o, out_channels, count);
     };
     // A task of floats goes in blocks that stay in a cache between the check and the work.
-    constexpr std::int64_t block = std::is_same_v<T, float> ? 1 << 13 : grain;
+    constexpr std::int64_t block = std::is_same_v<T, float> ? 1 << 11 : grain;
     pool.for_ranges(static_cast<std::int64_t>(pixels), grain,
                     [&](std::int64_t begin, std::int64_t end) {
                         for (; begin < end; begin += block)

@@ -207,7 +207,8 @@ void run(const Raster& in, const MutableRaster& out, const Filter& filter, const
          ThreadPool& pool) {
     Convolution<Number> work(in, out, filter, reading, pool.threads());
     pool.run(work.tasks(), [&](std::int64_t task, int worker) { work.run(task, worker); });
-    require(work.finite(), "the image holds values that are NaN or infinite; expected finite ones");
+    require(work.finite(),
+            "the image holds values that are NaN, infinite or beyond 3e22; expected smaller ones");
 }
 
 }  // namespace

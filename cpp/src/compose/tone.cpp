@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "fastsynth/common/error.hpp"
+#include "fastsynth/compose/samples.hpp"
 
 namespace fastsynth {
 namespace {
@@ -80,6 +81,22 @@ void color_matrix(const double matrix[12], const T* image, int channels, std::si
                         else
                             color_matrix_range<4>(m, top, from, count, to);
                     });
+}
+
+void tone_curve(const compose::ToneCurve& curve, const float* image, int channels,
+                std::size_t pixels, float* out, ThreadPool& pool) {
+    constexpr std::int64_t block = 1 << 11;  // pixels whose samples stay in the first cache
+    pool.for_ranges(
+        static_cast<std::int64_t>(pixels), grain, [&](std::int64_t begin, std::int64_t end) {
+            for (std::int64_t i = begin; i < end; i += block) {
+                const std::int64_t first = i * channels;
+                const std::int64_t last = std::min(i + block, end) * channels;
+                compose::sample_kernels().tone(image + first, out + first,
+                                               static_cast<std::size_t>(last - first), curve);
+                if (channels == 4)  // alpha stays
+                    for (std::int64_t k = first + 3; k < last; k += 4) out[k] = image[k];
+            }
+        });
 }
 
 template void look_up(const std::uint8_t*, int, std::size_t, const std::uint8_t*, std::uint8_t*,

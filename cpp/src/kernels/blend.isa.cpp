@@ -2,6 +2,8 @@
 // on runs of pixels that fit the first cache, as planes of float32 (float64 for 16-bit images).
 #include "fastsynth/compose/blend.hpp"
 
+#include <type_traits>
+
 #include "kernels/blend_modes.hpp"
 
 namespace fastsynth {
@@ -180,6 +182,15 @@ void composite_pixels(const Composition& how, Layer<T> source, Layer<T> backdrop
 
 // ---- opaque layers and a mode that takes channels singly: all samples alike ----
 
+/// out ← w s + (1 - w) b, cut to [0, 1]
+inline void mix_by(const float* __restrict weight, const float* __restrict s,
+                   const float* __restrict b, float* __restrict out, std::size_t n) {
+    for (std::size_t i = 0; i < n; ++i) {
+        const float mixed = weight[i] * s[i] + (1.0f - weight[i]) * b[i];
+        out[i] = smaller(larger(mixed, 0.0f), 1.0f);
+    }
+}
+
 /// out ← w B(b, s) + (1 - w) b
 template <class T>
 void composite_samples(const Composition& how, const T* source, const T* backdrop,
@@ -193,9 +204,6 @@ void composite_samples(const Composition& how, const T* source, const T* backdro
     for (std::size_t begin = 0; begin < pixels; begin += run) {
         const std::size_t count = pixels - begin < run ? pixels - begin : run;
         const std::size_t n = count * c;
-        read_any(source + begin * c, 1, n, s, linear);
-        read_any(backdrop + begin * c, 1, n, b, linear);
-        blend_plane(how.mode, b, s, blended, n);
         if (mask && channels == 1)
             for (std::size_t i = 0; i < count; ++i)
                 weight[i] = opacity * static_cast<R>(mask[begin + i]);
@@ -203,6 +211,15 @@ void composite_samples(const Composition& how, const T* source, const T* backdro
             for (std::size_t i = 0; i < count; ++i)
                 weight[3 * i] = weight[3 * i + 1] = weight[3 * i + 2] =
                     opacity * static_cast<R>(mask[begin + i]);
+        if constexpr (std::is_same_v<T, float>) {
+            if (how.mode == BlendMode::normal && !linear) {  // floats need no planes of their own
+                mix_by(weight, source + begin * c, backdrop + begin * c, out + begin * c, n);
+                continue;
+            }
+        }
+        read_any(source + begin * c, 1, n, s, linear);
+        read_any(backdrop + begin * c, 1, n, b, linear);
+        blend_plane(how.mode, b, s, blended, n);
         for (std::size_t i = 0; i < n; ++i)
             blended[i] = weight[i] * blended[i] + (R(1) - weight[i]) * b[i];
         write_any(blended, n, out + begin * c, 1, linear);
@@ -225,14 +242,39 @@ void composite(const Composition& how, Layer<T> source, Layer<T> backdrop, const
 
 /// b + α (a - b). A float64 holds the product of a difference of 17 bits and α to 2^-36 of a step.
 template <class T>
-void mix(const T* __restrict a, const T* __restrict b, double alpha, T* __restrict out,
-         std::size_t n) {
-    constexpr double shift = 6755399441055744.0;  // 1.5 · 2^52: adding it rounds to whole numbers
+void mix_closely(const T* __restrict a, const T* __restrict b, double alpha, T* __restrict out,
+                 std::size_t n) {
+    constexpr int above = Sample<T>::top + 1;  // so that cutting off rounds to the nearest
     for (std::size_t i = 0; i < n; ++i) {
         const int difference = static_cast<int>(a[i]) - static_cast<int>(b[i]);
-        const double moved = static_cast<double>(difference) * alpha + shift;
-        out[i] = static_cast<T>(static_cast<int>(b[i]) + static_cast<int>(moved - shift));
+        const double moved = static_cast<double>(difference) * alpha + (above + 0.5);
+        out[i] = static_cast<T>(static_cast<int>(b[i]) + static_cast<int>(moved) - above);
     }
+}
+
+/// Bytes: the product in fixed point where that rounds each of the 511 differences to a nearest
+/// whole number, which is nearly always, else as above.
+void mix(const std::uint8_t* __restrict a, const std::uint8_t* __restrict b, double alpha,
+         std::uint8_t* __restrict out, std::size_t n) {
+    constexpr int bits = 22, half = 1 << (bits - 1);
+    const int weight = static_cast<int>(alpha * (1 << bits) + 0.5);
+    double worst = 0;
+    for (int difference = -255; difference <= 255; ++difference) {
+        const double error =
+            static_cast<double>((difference * weight + half) >> bits) - difference * alpha;
+        worst = larger(worst, larger(error, -error));
+    }
+    if (worst > 0.5 + 1e-9) return mix_closely(a, b, alpha, out, n);
+    for (std::size_t i = 0; i < n; ++i) {
+        const int difference = static_cast<int>(a[i]) - static_cast<int>(b[i]);
+        out[i] = static_cast<std::uint8_t>(static_cast<int>(b[i]) +
+                                           ((difference * weight + half) >> bits));
+    }
+}
+
+void mix(const std::uint16_t* a, const std::uint16_t* b, double alpha, std::uint16_t* out,
+         std::size_t n) {
+    mix_closely(a, b, alpha, out, n);
 }
 
 void mix(const float* __restrict a, const float* __restrict b, double alpha, float* __restrict out,
@@ -295,8 +337,8 @@ bool direct(BlendMode mode, const T* __restrict a, const T* __restrict b, T* __r
 
 extern const BlendTables blend_table;
 const BlendTables blend_table{
-    {mix<std::uint8_t>, direct<std::uint8_t>, composite<std::uint8_t>},
-    {mix<std::uint16_t>, direct<std::uint16_t>, composite<std::uint16_t>},
+    {mix, direct<std::uint8_t>, composite<std::uint8_t>},
+    {mix, direct<std::uint16_t>, composite<std::uint16_t>},
     {mix, direct<float>, composite<float>},
 };
 

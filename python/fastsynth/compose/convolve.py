@@ -11,6 +11,7 @@ import numpy as np
 
 from fastsynth import _core
 from fastsynth._errors import ImageError
+from fastsynth.compose.checks import check_choice, check_number
 from fastsynth.compose.images import Samples, pool, read
 from fastsynth.compose.kernels import kernel as named_kernel
 
@@ -30,6 +31,8 @@ AlphaMode = Literal["auto", "premultiply", "keep", "channel"]
 MAX_TAPS = 2**24
 # Whole numbers up to here are exact in float32, and sums of them too.
 EXACT = 2**24
+# Of a sample outside and of Σ|K|, so that no sum leaves float32.
+LARGEST = 1e15
 
 
 def convolve(
@@ -84,9 +87,14 @@ def convolve(
     ([[0, 100, 200, 200]], [[0, 255, 255, 0]])
     """
     taps = _taps(kernel)
+    if not float(np.abs(np.clip(taps, -LARGEST, LARGEST)).sum()) < LARGEST:
+        raise ImageError(
+            "the kernel holds NaN, infinite or huge values; "
+            f"expected finite numbers with Σ|K| below {LARGEST:g}"
+        )
     samples = read(image, checked=False)  # the core checks floats in passing
     check_settings(border=border, alpha=alpha, threads=threads)
-    number("offset", offset)
+    check_number("offset", offset, LARGEST)
     plan = _plan(taps if correlate else taps[::-1, ::-1], samples.top)
     height, width = taps.shape
     anchor = (height // 2, width // 2) if correlate else ((height - 1) // 2, (width - 1) // 2)
@@ -134,21 +142,9 @@ def convolve(
 
 def check_settings(*, border: str, threads: int | None, alpha: str = "auto") -> None:
     """Raises ImageError for an unknown border or meaning of alpha, or a bad number of threads."""
-    borders = ("reflect", "mirror", "replicate", "wrap", "constant")
-    if border not in borders:
-        raise ImageError(f"border is {border!r}; expected one of {', '.join(borders)}")
-    modes = ("auto", "premultiply", "keep", "channel")
-    if alpha not in modes:
-        raise ImageError(f"alpha is {alpha!r}; expected one of {', '.join(modes)}")
+    check_choice("border", border, ("reflect", "mirror", "replicate", "wrap", "constant"))
+    check_choice("alpha", alpha, ("auto", "premultiply", "keep", "channel"))
     pool(threads)
-
-
-def number(name: str, value: float) -> float:
-    """A finite number, or ImageError."""
-    good = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-    if not good or not math.isfinite(value):
-        raise ImageError(f"{name} is {value!r}; expected a finite number")
-    return float(value)
 
 
 def fill_values(constant: float | Sequence[float], samples: Samples) -> list[float]:
@@ -160,7 +156,7 @@ def fill_values(constant: float | Sequence[float], samples: Samples) -> list[flo
             f"constant has {len(values)} values; expected one, or one for each of the "
             f"{samples.channels} channels"
         )
-    return [number("constant", value) for value in values]
+    return [check_number("constant", value, LARGEST) for value in values]
 
 
 def recorded_fill(constant: float | Sequence[float]) -> Any:
@@ -198,8 +194,6 @@ def _taps(kernel: str | Mapping[str, Any] | ArrayLike) -> NDArray[np.float64]:
         taps = taps[None]
     if taps.ndim != 2 or taps.size == 0 or taps.size > MAX_TAPS:
         raise ImageError(f"the kernel has shape {taps.shape}; {expected}, 1 to {MAX_TAPS} of them")
-    if not np.isfinite(taps).all() or np.abs(taps).max() > 1e30:
-        raise ImageError("the kernel holds NaN, infinite or huge values; expected finite numbers")
     return taps
 
 
@@ -263,9 +257,17 @@ def _separable_terms(
     taps: NDArray[np.float64],
 ) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
     """The fewest separable terms whose sum is the kernel to float32's rounding, by SVD."""
+    limit = 1e-7 * float(np.abs(taps).max())
+    # A product of a column and a row is that of the ones through its largest entry: no SVD, which
+    # takes seconds for a wide Gaussian.
+    i, j = np.unravel_index(int(np.abs(taps).argmax()), taps.shape)
+    root = math.sqrt(abs(taps[i, j])) or 1.0
+    column, row = taps[:, j] / root, taps[i] / (taps[i, j] or 1.0) * root
+    if float(np.abs(taps - np.outer(column, row)).max()) <= limit:
+        return [(column.astype(np.float32), row.astype(np.float32))]
     columns, sizes, rows = np.linalg.svd(taps, full_matrices=False)
     terms: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []
-    rest, limit = taps, 1e-7 * float(np.abs(taps).max())
+    rest = taps
     most = taps.size / (taps.shape[0] + 2 * taps.shape[1])  # beyond it, it would not pay
     for k in range(min(len(sizes), math.floor(most))):
         root = math.sqrt(sizes[k])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastsynth._errors import ImageError
+from fastsynth.compose.checks import check_number
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,17 +59,17 @@ def kernel(name: str, **parameters: float) -> NDArray[np.float64]:
         if key not in known:
             expected = ", ".join(known) or "no parameters"
             raise ImageError(f"kernel {name} has no parameter {key!r}; expected {expected}")
-        number = isinstance(value, (int, float, np.integer, np.floating))
-        if (not number and value is not None) or (number and not math.isfinite(value)):
-            raise ImageError(f"{key} of kernel {name} is {value!r}; expected a finite number")
+        if value is not None or known[key] is not None:
+            check_number(f"{key} of kernel {name}", value)
     result = np.asarray(maker(**parameters), np.float64)
     result.setflags(write=True)
     return result
 
 
 def _positive(value: float, what: str, limit: float = MAX_SIDE) -> float:
-    if not 0 < value <= limit:
-        raise ImageError(f"{what} is {value!r}; expected more than 0, at most {limit:g}")
+    """A length in pixels. Beneath a hundredth of one the kernels would be single points."""
+    if not 0.01 <= value <= limit:
+        raise ImageError(f"{what} is {value!r}; expected 0.01 to {limit:g} pixels")
     return float(value)
 
 
@@ -82,7 +83,7 @@ def _gaussian(*, sigma: float = 1.0, size: float | None = None) -> Any:
     sigma = _positive(sigma, "sigma", MAX_SIDE / 16)
     side = 2 * math.ceil(4 * sigma) + 1 if size is None else _whole(size, "size")
     x = np.arange(side) - (side - 1) / 2
-    row = np.exp(-(x**2) / (2 * sigma**2))
+    row = np.exp((x**2).min() / (2 * sigma**2) - x**2 / (2 * sigma**2))
     row /= row.sum()
     return np.outer(row, row)
 
@@ -99,7 +100,8 @@ def _disk(*, radius: float = 3.0) -> Any:
     points = (np.arange((2 * reach + 1) * 16) + 0.5) / 16 - (reach + 0.5)
     inside = points[:, None] ** 2 + points**2 <= radius**2
     share = inside.reshape(2 * reach + 1, 16, 2 * reach + 1, 16).mean(axis=(1, 3))
-    return share / share.sum()
+    total = share.sum()  # none of the points is in the smallest discs
+    return share / total if total else np.ones((1, 1))
 
 
 def _motion(*, length: float = 9.0, angle: float = 0.0) -> Any:

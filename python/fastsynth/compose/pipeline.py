@@ -154,6 +154,8 @@ class Pipeline:
     """
 
     def __init__(self, steps: Iterable[Step | Mapping[str, Any]] = ()) -> None:
+        if not isinstance(steps, Iterable) or isinstance(steps, (str, Mapping)):
+            raise ObjectiveError(f"the steps are {steps!r}; expected a list of steps or tables")
         items = list(steps)
         self._steps = tuple(s if isinstance(s, Step) else Step.from_data(s) for s in items)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastsynth.compose.blend import as_type
+from fastsynth.compose.checks import check_choice
 from fastsynth.compose.images import read
 from fastsynth.image import fit_size
 from fastsynth.image import resize as resize_planes
@@ -29,6 +30,7 @@ def resize(image: ImageLike, size: Size, method: ResizeMethod = "lanczos") -> Im
     >>> resize(np.zeros((40, 80, 3), np.uint8), 20).shape
     (10, 20, 3)
     """
+    check_choice("method", method, ("lanczos", "bicubic", "bilinear", "area"))
     samples = read(image)
     height, width = fit_size(size, (samples.height, samples.width))
     planes = as_type(samples.values, np.dtype(np.float32)).transpose(2, 0, 1)

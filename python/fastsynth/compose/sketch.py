@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastsynth._errors import ImageError
-from fastsynth.compose.blend import as_type, check_number
+from fastsynth.compose.blend import as_type
+from fastsynth.compose.checks import check_number
 from fastsynth.compose.images import read
 from fastsynth.image import join_luminance, luminance
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastsynth._machine import describe_machine
 from fastsynth.image.io import load
 from fastsynth.image.output import to_pil
 from fastsynth.image.save import save
@@ -56,7 +57,9 @@ class ImageArray(np.ndarray):
     def save(
         self, path: str | os.PathLike[str], *, quality: int = 95, bit_depth: int | None = None
     ) -> Path:
-        """Writes the image with its provenance; the file appears whole or not at all.
+        """Writes the image; the file appears whole or not at all.
+
+        The provenance goes with it, and under "engine" the versions that computed.
 
         path: .png, .jpg, .tif or .webp
         quality: of JPEG and WebP, 1-100; default 95
@@ -69,7 +72,13 @@ class ImageArray(np.ndarray):
             bit_depth = 16 if deep and self.dtype == np.uint16 else 8
         record = self.provenance
         if record is not None:
-            record = {**record, "saved": {"quality": quality, "bit_depth": bit_depth}}
+            import PIL.Image  # noqa: F401  (which writes the file: its version is a part of it)
+
+            record = {
+                **record,
+                "engine": describe_machine(),
+                "saved": {"quality": quality, "bit_depth": bit_depth},
+            }
         return save(
             path,
             picture,

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from fastsynth._errors import ImageError, MemoryLimitError, ObjectiveError
+from fastsynth._machine import describe_machine
 from fastsynth.image import Picture, fit_size, load, luminance, resize
 from fastsynth.synthesize.analogy_levels import Search, level_count, solve
 from fastsynth.synthesize.analogy_pose import PRESETS, Preset, pose, usable_levels
-from fastsynth.synthesize.record import describe_machine, record
+from fastsynth.synthesize.record import record
 from fastsynth.synthesize.result import Result
 from fastsynth.synthesize.transfer import in_colour
 

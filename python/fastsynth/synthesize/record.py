@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import platform
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,15 +21,15 @@ from typing import TYPE_CHECKING, Any
 from fastsynth import objective as objective_stage
 from fastsynth import optimize as optimize_stage
 from fastsynth._errors import ImageError, ObjectiveError
+from fastsynth._machine import describe_machine
 from fastsynth.image import Picture, load
 from fastsynth.objective import Sum, Term
 from fastsynth.objective.blend import WeightedPictures
 
 if TYPE_CHECKING:
-    from fastsynth._core import ThreadPool
     from fastsynth.synthesize.synthesizer import Synthesizer
 
-__all__ = ["decode", "describe_engine", "describe_machine", "encode", "record"]
+__all__ = ["decode", "describe_engine", "encode", "record"]
 
 # Keywords that do not change the picture, or that are no data.
 TRANSIENT = ("callback", "cancel", "progress", "time_limit")
@@ -221,14 +219,3 @@ def describe_engine(
         "provider": network.provider,
         **describe_machine(synthesizer.pool),
     }
-
-
-def describe_machine(pool: ThreadPool) -> dict[str, Any]:
-    """What computed where there is no network: kernels, threads, versions."""
-    from fastsynth import __version__, _core
-
-    versions = {"fastsynth": __version__, "python": platform.python_version()}
-    for module in ("numpy", "onnxruntime", "PIL"):
-        if module in sys.modules:
-            versions[module] = sys.modules[module].__version__
-    return {"kernels": _core.kernel_set(), "threads": pool.threads, "versions": versions}

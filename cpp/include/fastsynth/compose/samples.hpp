@@ -11,10 +11,15 @@
 
 namespace fastsynth::compose {
 
+/// low + (high - low) clip((x - center) slope + middle, 0, 1)^exponent
+struct ToneCurve {
+    double center, slope, middle, exponent, low, high;
+};
+
 struct SampleKernels {
     void (*decode_u8)(const std::uint8_t* in, float* out, std::size_t n);
     void (*decode_u16)(const std::uint16_t* in, float* out, std::size_t n);
-    /// A copy; says whether all values are finite.
+    /// A copy; says whether all values are finite and below 3e22, which leaves room for sums.
     bool (*decode_f32)(const float* in, float* out, std::size_t n);
     void (*decode_u8_to_i16)(const std::uint8_t* in, std::int16_t* out, std::size_t n);
     /// Cut to [0, 255].
@@ -30,6 +35,8 @@ struct SampleKernels {
     /// continued by its line below 0 and its power above 1. In place is allowed.
     void (*to_linear)(const float* in, float* out, std::size_t n);
     void (*to_srgb)(const float* in, float* out, std::size_t n);
+    /// The curve, the argument of the power in float64, the power with an absolute error of 3e-7.
+    void (*tone)(const float* in, float* out, std::size_t n, const ToneCurve& curve);
     /// Least and largest value; both NaN if any value is.
     void (*range)(const float* in, std::size_t n, float* low, float* high);
 };
