@@ -8,7 +8,7 @@ its quartiles.
 
 Beside OpenCV's functions that compute the same: filter2D, sepFilter2D and warpAffine. OpenCV's
 warpAffine rounds positions to 1/32 pixel, its 8-bit sepFilter2D weights to 1/256. Blending beside
-addWeighted, blendLinear, multiply, min, absdiff, add, LUT, and what Pillow has.
+addWeighted, blendLinear, multiply, min, absdiff, add, LUT, pow, and what Pillow has.
 """
 
 from __future__ import annotations
@@ -139,6 +139,8 @@ def blend_cases(image: Any, threads: int) -> Iterator[Case]:
         runs["add"]["opencv"] = lambda: cv2.add(image, other)
         if image.dtype == np.uint8:
             runs["gamma"]["opencv"] = lambda: cv2.LUT(image, curve)
+        else:
+            runs["gamma"]["opencv"] = lambda: cv2.pow(image, 1 / 1.2)
     if image.dtype == np.uint8:
         for name, run in pillow_blends(image, other, layers, curve).items():
             runs[name]["pillow"] = run

@@ -191,24 +191,28 @@ void to_srgb(const float* in, float* out, size_t n) {
     }
 }
 
+// Two passes: the compiler makes vectors of either, not of one that mixes both precisions with the
+// bits of the power.
 void tone(const float* in, float* out, size_t n, const compose::ToneCurve& curve) {
     const double center = curve.center, slope = curve.slope, middle = curve.middle;
+    for (size_t i = 0; i < n; ++i) {
+        const auto t = static_cast<float>((static_cast<double>(in[i]) - center) * slope + middle);
+        const float above = t > 0.0f ? t : 0.0f;
+        out[i] = above < 1.0f ? above : 1.0f;
+    }
     const auto low = static_cast<float>(curve.low), rise = static_cast<float>(curve.high) - low;
     const auto exponent = static_cast<float>(curve.exponent);
-    constexpr float least = std::numeric_limits<float>::min();
-    const auto straight = [&](float x) {
-        const auto t = static_cast<float>((static_cast<double>(x) - center) * slope + middle);
-        return t > 0.0f ? (t < 1.0f ? t : 1.0f) : 0.0f;
-    };
     if (exponent == 1.0f) {
-        for (size_t i = 0; i < n; ++i) out[i] = low + rise * straight(in[i]);
+        for (size_t i = 0; i < n; ++i) out[i] = low + rise * out[i];
         return;
     }
+    constexpr float least = std::numeric_limits<float>::min();
     for (size_t i = 0; i < n; ++i) {
-        const float t = straight(in[i]);
-        const float bent = power(t > least ? t : least, exponent);
-        const float end = t > 0.0f ? bent : 0.0f;
-        out[i] = low + rise * (t < 1.0f ? (end < 1.0f ? end : 1.0f) : 1.0f);
+        const float t = out[i], normal = t > least ? t : least;
+        const float bent = power(normal, exponent);
+        const float cut = bent < 1.0f ? bent : 1.0f;
+        const float ended = t < 1.0f ? cut : 1.0f;
+        out[i] = low + rise * (t > 0.0f ? ended : 0.0f);
     }
 }
 

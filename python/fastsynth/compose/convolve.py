@@ -56,7 +56,7 @@ def convolve(
     does; `correlate=True` does not flip it, as OpenCV's `filter2D`. Even sizes have SciPy's origin.
 
     image: whatever `fastsynth.image.load` takes; arrays (H, W), (H, W, 1 | 3 | 4) of uint8, uint16,
-      float32 (any finite values) or float64 are worked on as they are.
+      float32 (finite values below 3e22) or float64 are worked on as they are.
     kernel: an array (h, w) or (n,), taken as one row; a name that `kernel` knows ("sharpen"); or a
       table, {"name": "gaussian", "sigma": 2}.
     border: what lies outside: "reflect" (c b a | a b c d | d c b; SciPy reflect, OpenCV REFLECT),

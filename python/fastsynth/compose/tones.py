@@ -279,14 +279,14 @@ def _curve(knots: NDArray[np.float64]) -> Tone:
     width = np.diff(x)
     slope = np.diff(y) / width
     tangent = _tangents(width, slope)
+    c2 = (3 * slope - 2 * tangent[:-1] - tangent[1:]) / width
+    c3 = (tangent[:-1] + tangent[1:] - 2 * slope) / width**2
 
     def evaluate(at: NDArray[np.float64]) -> NDArray[np.float64]:
         inside = np.clip(at, x[0], x[-1])
-        i = np.clip(np.searchsorted(x, inside, side="right") - 1, 0, len(width) - 1)
+        i = np.searchsorted(x[1:-1], inside, side="right")
         t = inside - x[i]
-        c2 = (3 * slope[i] - 2 * tangent[i] - tangent[i + 1]) / width[i]
-        c3 = (tangent[i] + tangent[i + 1] - 2 * slope[i]) / width[i] ** 2
-        return np.asarray(y[i] + t * (tangent[i] + t * (c2 + t * c3)))
+        return np.asarray(y[i] + t * (tangent[i] + t * (c2[i] + t * c3[i])))
 
     return evaluate
 
