@@ -1,4 +1,4 @@
-"""Makes the pictures of the README, docs/pictures/*.jpg, from the pictures in examples/.
+"""Makes the pictures of the README and docs, docs/pictures/*.jpg, from examples/ and a pattern.
 
     python examples/make_docs_pictures.py
 
@@ -15,6 +15,8 @@ import fastsynth as fs
 
 HERE = Path(__file__).resolve().parent
 TARGET = HERE.parent / "docs" / "pictures"
+# A tiling of which no tile is like another.
+TILES = "abs(sin(16*x + 0.25*noise(4*x, 4*y)))*abs(sin(16*y)) + 0.35*fbm(5*x, 5*y)"
 
 
 def row(images: list[Image.Image], height: int, gap: int = 8) -> Image.Image:
@@ -37,10 +39,11 @@ def row(images: list[Image.Image], height: int, gap: int = 8) -> Image.Image:
 def main() -> None:
     """Writes all pictures."""
     TARGET.mkdir(parents=True, exist_ok=True)
-    cat, swirls, bricks = (HERE / name for name in ("cat.jpg", "swirls.jpg", "bricks.png"))
+    cat, swirls = HERE / "cat.jpg", HERE / "swirls.jpg"
+    tiles = fs.patterns.formula(TILES, width=192, height=192, palette="copper", seed=4)
     with fs.Synthesizer(weights="random:0") as synthesizer:
         painted = synthesizer.style_transfer(cat, swirls, size=512)
-        wall = synthesizer.synthesize_texture(bricks, size=(384, 256))
+        tiling = synthesizer.synthesize_texture(tiles.array, size=(288, 192))
         strokes = synthesizer.synthesize_texture(swirls, size=(384, 256))
         dreams = [
             synthesizer.dream(cat, size=512),
@@ -50,7 +53,7 @@ def main() -> None:
     row([Image.open(cat), Image.open(swirls), painted.image], 280).save(
         TARGET / "transfer.jpg", quality=90
     )
-    row([Image.open(bricks), wall.image, Image.open(swirls), strokes.image], 200).save(
+    row([tiles.image, tiling.image, Image.open(swirls), strokes.image], 200).save(
         TARGET / "texture.jpg", quality=90
     )
     row([Image.open(cat), *(result.image for result in dreams)], 280).save(
