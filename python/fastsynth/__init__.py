@@ -17,6 +17,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from fastsynth._errors import (
+    CheckpointError,
     DeviceError,
     DivergenceError,
     FastsynthError,
@@ -117,6 +118,7 @@ __all__ = [
     "Autocorrelation",
     "BNStatistics",
     "Cancel",
+    "CheckpointError",
     "Content",
     "DeviceError",
     "DivergenceError",

@@ -6,6 +6,7 @@
       ├─ NetworkError      an unknown network or layer, or a graph that cannot run
       ├─ ObjectiveError    terms that make no sense together or for these images
       ├─ DeviceError       a device or provider that was asked for and cannot run
+      ├─ CheckpointError   a checkpoint that is damaged, of another run, or cannot be written
       ├─ MemoryLimitError  work that does not fit the memory that it was given
       └─ DivergenceError   a loss that became infinite or not a number; carries the last good image
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
+    "CheckpointError",
     "DeviceError",
     "DivergenceError",
     "FastsynthError",
@@ -54,6 +56,10 @@ class ObjectiveError(FastsynthError, ValueError):
 
 class DeviceError(FastsynthError, RuntimeError):
     """A device or provider that was asked for and cannot run."""
+
+
+class CheckpointError(FastsynthError, ValueError):
+    """A checkpoint that is damaged, belongs to another run, or cannot be written."""
 
 
 class MemoryLimitError(FastsynthError, MemoryError):

@@ -186,6 +186,9 @@ def _synthesize(options: argparse.Namespace, verb: str, subject: Any, **argument
             device=options.device,
             threads=options.threads,
             callback=callback,
+            checkpoint=options.checkpoint,
+            checkpoint_seconds=options.checkpoint_seconds,
+            resume=options.resume,
             **arguments,
         )
         return result
@@ -202,6 +205,7 @@ def _finish(
 ) -> int:
     """Checks the target, runs with a progress bar and previews, saves, and sums up."""
     from fastsynth.image import ImageArray, check_writable
+    from fastsynth.render.refine import ENDING
     from fastsynth.synthesize.progress import with_bar
 
     quality = QUALITY if options.quality is None else options.quality
@@ -227,6 +231,8 @@ def _finish(
         return 0
     if not options.quiet:
         _sum_up(result, path)
+        if getattr(options, "checkpoint", None) and result.stopped in ENDING:
+            print("The checkpoint is kept: the same command goes on from it.", file=sys.stderr)
     return INTERRUPTED if result.stopped == "interrupted" else 0
 
 

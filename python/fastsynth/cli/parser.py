@@ -257,7 +257,29 @@ def _run_options(verb: argparse.ArgumentParser) -> None:
         default=0.01,
         help="a level stops when 10 evaluations gain less than this share (default: %(default)s)",
     )
+    _checkpoint_options(run)
     _engine_options(verb)
+
+
+def _checkpoint_options(run: Any) -> None:
+    run.add_argument(
+        "--checkpoint",
+        metavar="FILE",
+        help="keep the run's whole state in this file; where it is there, the run goes on from it",
+    )
+    run.add_argument(
+        "--checkpoint-seconds",
+        type=float,
+        default=30.0,
+        metavar="SECONDS",
+        help="between two writes of it (default: %(default)s)",
+    )
+    run.add_argument(
+        "--no-resume",
+        dest="resume",
+        action="store_false",
+        help="begin anew although the checkpoint is there",
+    )
 
 
 def _engine_options(verb: argparse.ArgumentParser) -> None:

@@ -21,7 +21,7 @@ from fastsynth.image.output import to_array, to_output, to_pil
 from fastsynth.image.picture import DEFAULT_KIND, MAX_PIXELS, Kind, Picture
 from fastsynth.image.regularity import REGULAR, regularity
 from fastsynth.image.resample import fit_size, resize
-from fastsynth.image.save import check_writable, save
+from fastsynth.image.save import check_writable, flush_directory, save, write_whole
 from fastsynth.image.visible import opaque_rectangle
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "encode",
     "find_lattice",
     "fit_size",
+    "flush_directory",
     "join_luminance",
     "keep_luminance",
     "linear_to_srgb",
@@ -54,4 +55,5 @@ __all__ = [
     "to_array",
     "to_output",
     "to_pil",
+    "write_whole",
 ]

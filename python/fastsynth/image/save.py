@@ -57,7 +57,7 @@ def save(
         )
     except ImageError as error:
         raise ImageError(f"cannot write {str(path)!r}: {error}") from error.__cause__
-    _write_whole(target, data)
+    write_whole(target, data)
     return Path(os.fspath(path))
 
 
@@ -117,7 +117,8 @@ def _target(path: str | os.PathLike[str]) -> tuple[Path, Format]:
     return target, form
 
 
-def _write_whole(target: Path, data: bytes) -> None:
+def write_whole(target: Path, data: bytes) -> None:
+    """Writes a file that appears whole or not at all; raises ImageError."""
     try:
         descriptor, temporary = _temporary_beside(target)
     except OSError as error:
@@ -137,7 +138,7 @@ def _write_whole(target: Path, data: bytes) -> None:
         # there is.
         with contextlib.suppress(OSError):
             temporary.unlink()
-    _flush_directory(target.parent)
+    flush_directory(target.parent)
 
 
 def _temporary_beside(target: Path) -> tuple[int, Path]:
@@ -147,7 +148,7 @@ def _temporary_beside(target: Path) -> tuple[int, Path]:
     return os.open(temporary, flags, 0o666), temporary
 
 
-def _flush_directory(directory: Path) -> None:
+def flush_directory(directory: Path) -> None:
     """Make the rename durable where the system allows it; the file is complete either way."""
     if os.name != "posix":
         return

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastsynth._errors import DivergenceError
+from fastsynth._errors import CheckpointError, DivergenceError, FastsynthError
 from fastsynth.image import resize
 from fastsynth.objective import Canvas, Sum, Term, plan, with_margin
 from fastsynth.optimize import RunResult, StopRules, run
+from fastsynth.render.checkpoint import Checkpoint, Position
 from fastsynth.render.schedule import Level
 
 if TYPE_CHECKING:
@@ -108,6 +110,7 @@ def coarse_to_fine(
     carry: Callable[[NDArray[np.float32], Level], NDArray[np.float32]] | None = None,
     engage: Engage | None = None,
     wrap: bool = False,
+    checkpoint: Checkpoint | None = None,
 ) -> Refined:
     """Optimises at each level in turn; the result always has the last level's size.
 
@@ -119,72 +122,178 @@ def coarse_to_fine(
         run ended; default: bicubic resizing.
     engage: gives the objective and optimiser of a level from its plan's objective; default: this
         objective with `optimizer`.
+    checkpoint: where the state is written now and then, and where the run may go on from.
     When a callback returns False, Ctrl-C is pressed or the time is over, the best picture so far is
     returned.
     """
-    carry = carry or (cyclic_resized if wrap else resized)
-    started = time.monotonic()
-    final = levels[-1]
-    optimised = 0 if wrap else margin  # pixels of the margin that are variables
-    reporter = None if callback is None else _Reporter(callback, levels, started, optimised)
-    pixels = init(levels[0].height, levels[0].width)
-    results: list[LevelResult] = []
-    stopped = "evaluations"
-    work = [level.evaluations * level.height * level.width for level in levels]
-    for index, level in enumerate(levels):
-        if level.evaluations == 0:
-            continue
-        # Each level gets its share of the time that is left, by its pixels and evaluations, so that
-        # the last one is reached; what a level does not need goes to the next.
-        left = None
-        if time_limit is not None:
-            left = max(0.0, time_limit - (time.monotonic() - started))
-            if left == 0 and results:
-                stopped = "time"
+    whole = _Run(
+        objective=objective,
+        levels=levels,
+        networks=networks,
+        pool=pool,
+        optimizer=optimizer,
+        rules=rules,
+        time_limit=time_limit,
+        cancel=cancel,
+        margin=margin,
+        optimised=0 if wrap else margin,
+        wrap=wrap,
+        carry=carry or (cyclic_resized if wrap else resized),
+        engage=engage,
+        checkpoint=checkpoint,
+    )
+    return whole.through(init, callback)
+
+
+@dataclass(eq=False)
+class _Run:
+    """A run on its way through the levels; fields as the arguments of `coarse_to_fine`.
+
+    optimised: pixels of the margin that are variables.
+    leave: the position that the checkpoint is left with when the run ends.
+    """
+
+    objective: Term | Sum
+    levels: Sequence[Level]
+    networks: Networks
+    pool: _core.ThreadPool
+    optimizer: Optimizer
+    rules: StopRules
+    time_limit: float | None
+    cancel: _core.Cancel | None
+    margin: int
+    optimised: int
+    wrap: bool
+    carry: Callable[[NDArray[np.float32], Level], NDArray[np.float32]]
+    engage: Engage | None
+    checkpoint: Checkpoint | None
+    stopped: str = "evaluations"
+    leave: Position | None = None
+
+    def through(
+        self,
+        init: Callable[[int, int], NDArray[np.float32]],
+        callback: Callable[[Progress], bool | None] | None,
+    ) -> Refined:
+        """Runs all levels, from the position of the checkpoint if there is one."""
+        levels, position = self.levels, continued(self.checkpoint, self.levels, self.optimised)
+        self.started = time.monotonic() - position.seconds
+        self.position, self.results = position, list(position.results)
+        self.reporter: _Reporter | None = None
+        if callback is not None:
+            self.reporter = _Reporter(callback, levels, self.started, self.optimised)
+            self.reporter.goes_on(self.results)
+        if self.results:
+            last = self.results[-1].run
+            self.pixels, self.stopped = without_margin(last.x, self.optimised), last.reason
+        else:
+            self.pixels = init(levels[0].height, levels[0].width)
+        for index, level in enumerate(levels):
+            if level.evaluations == 0 or index < position.index:
+                continue
+            if not self.advance(index):
                 break
-            left *= work[index] / sum(work[index:])
-        shrink = max(level.height, level.width) / max(final.height, final.width)
-        canvas = Canvas(level.height + 2 * margin, level.width + 2 * margin, shrink, margin, wrap)
+        if self.checkpoint is not None and self.leave is not None:
+            self.checkpoint.write(self.leave)
+        return Refined(self.carry(self.pixels, levels[-1]), tuple(self.results), self.stopped)
+
+    def seconds(self) -> float:
+        """Since the run began, whatever process it began in."""
+        return time.monotonic() - self.started
+
+    def advance(self, index: int) -> bool:
+        """Does one level; False where the run is to end."""
+        state = self.position.state if index == self.position.index else None
+        began = self.seconds() if state is None else self.position.began
+        here = functools.partial(Position, tuple(self.results), index, began=began)
+        left = self.time_for(index, began)
+        if left == 0 and self.results:
+            self.stopped, self.leave = "time", here(None, seconds=began)
+            return False
         try:
-            first = with_margin(carry(pixels, level), optimised)
-            with plan(objective, canvas, networks, pool) as bound:
-                bound.balance(first)
-                engine, mover = (
-                    engage(bound.objective, canvas, index)
-                    if engage
-                    else (bound.objective, optimizer)
-                )
+            result, weights = self.optimise(index, state, left, here)
+        except KeyboardInterrupt:  # outside the update loop, which has its own way to stop
+            if not self.results:
+                raise
+            self.stopped, self.leave = "interrupted", here(None, seconds=self.seconds())
+            return False
+        except DivergenceError as error:
+            if error.image is not None:
+                error.image = without_margin(np.clip(error.image, 0.0, 1.0), self.optimised)
+            elif self.results:
+                error.image = np.clip(self.pixels, 0.0, 1.0)
+            raise
+        self.pixels = without_margin(result.x, self.optimised)
+        interrupted = self.reporter is not None and self.reporter.interrupted
+        self.stopped = stopped = "interrupted" if interrupted else result.reason
+        done = replace(result, reason=stopped, state=None)
+        self.results.append(LevelResult(index, self.levels[index], done, weights))
+        if self.reporter is not None:
+            self.reporter.finish(index, result.evaluations)
+        # A level that was cut short can be gone on with.
+        now = self.seconds()
+        self.leave = (
+            here(result.state, seconds=now, stopped=stopped)
+            if stopped in ENDING
+            else Position(tuple(self.results), len(self.levels), None, now, now, stopped)
+        )
+        return stopped not in ("cancelled", "interrupted")
+
+    def time_for(self, index: int, began: float) -> float | None:
+        """A level's share of the time that is left, by its pixels and evaluations.
+
+        So the last level is reached; what a level does not need goes to the next.
+        """
+        if self.time_limit is None:
+            return None
+        work = [level.evaluations * level.height * level.width for level in self.levels[index:]]
+        return max(0.0, self.time_limit - began) * work[0] / sum(work)
+
+    def optimise(
+        self,
+        index: int,
+        state: Mapping[str, Any] | None,
+        time_limit: float | None,
+        here: Callable[..., Position],
+    ) -> tuple[RunResult, dict[str, float]]:
+        """The update loop of one level, and the weights of the loss's parts."""
+        level, final, margin = self.levels[index], self.levels[-1], self.margin
+        shrink = max(level.height, level.width) / max(final.height, final.width)
+        canvas = Canvas(
+            level.height + 2 * margin, level.width + 2 * margin, shrink, margin, self.wrap
+        )
+        first = with_margin(self.carry(self.pixels, level), self.optimised)
+        notify = None if self.reporter is None else self.reporter.at(index)
+        if self.checkpoint is not None:
+            notify = self.checkpoint.watching(
+                notify, lambda state: here(state, seconds=self.seconds())
+            )
+        with plan(self.objective, canvas, self.networks, self.pool) as bound:
+            bound.balance(first)
+            engine: _core.Objective = bound.objective
+            mover = self.optimizer
+            if self.engage:
+                engine, mover = self.engage(engine, canvas, index)
+            try:
                 result = run(
                     engine,
                     first,
                     mover,
-                    replace(rules, max_evaluations=level.evaluations, time_limit=left),
-                    callback=None if reporter is None else reporter.at(index),
-                    cancel=cancel,
-                    pool=pool,
+                    replace(self.rules, max_evaluations=level.evaluations, time_limit=time_limit),
+                    callback=notify,
+                    cancel=self.cancel,
+                    pool=self.pool,
+                    resume=state,
+                    keep_state=self.checkpoint is not None,
                 )
-                weights = dict(zip(bound.objective.names, bound.objective.weights, strict=True))
-        except KeyboardInterrupt:  # outside the update loop, which has its own way to stop
-            if not results:
-                raise
-            stopped = "interrupted"
-            break
-        except DivergenceError as error:
-            if error.image is not None:
-                error.image = without_margin(np.clip(error.image, 0.0, 1.0), optimised)
-            elif results:
-                error.image = np.clip(pixels, 0.0, 1.0)
-            raise
-        pixels = without_margin(result.x, optimised)
-        interrupted = reporter is not None and reporter.interrupted
-        stopped = "interrupted" if interrupted else result.reason
-        results.append(LevelResult(index, level, replace(result, reason=stopped), weights))
-        if reporter is not None:
-            reporter.finish(index, result.evaluations)
-        if stopped in ("cancelled", "interrupted"):
-            break
-    pixels = carry(pixels, final)
-    return Refined(pixels, tuple(results), stopped)
+            except ValueError as error:
+                if state is None or isinstance(error, FastsynthError):
+                    raise
+                raise CheckpointError(
+                    f"the checkpoint's state does not fit this run: {error}"
+                ) from error
+            names, weights = bound.objective.names, bound.objective.weights
+            return result, dict(zip(names, weights, strict=True))
 
 
 class _Reporter:
@@ -205,6 +314,11 @@ class _Reporter:
         self._pixels = [(v.height + 2 * margin) * (v.width + 2 * margin) for v in levels]
         self._spent = 0  # pixels × evaluations of finished levels
         self.interrupted = False  # by Ctrl-C while the caller's callback ran
+
+    def goes_on(self, results: Sequence[LevelResult]) -> None:
+        """Notes the levels that were done before."""
+        for result in results:
+            self.finish(result.index, result.run.evaluations)
 
     def finish(self, index: int, evaluations: int) -> None:
         """Notes what a level really took; it may have stopped early."""
@@ -247,6 +361,22 @@ class _Reporter:
                 return False
 
         return notify
+
+
+def continued(checkpoint: Checkpoint | None, levels: Sequence[Level], margin: int) -> Position:
+    """Where the run goes on: at a checkpoint's position, or at the start."""
+    position = None if checkpoint is None else checkpoint.position
+    if position is None:
+        return Position((), 0, None, 0.0, 0.0)
+    for result in position.results:
+        known = result.index < len(levels) and levels[result.index] == result.level
+        shape = (3, result.level.height + 2 * margin, result.level.width + 2 * margin)
+        if not known or result.run.x.shape != shape:
+            raise CheckpointError(
+                f"level {result.index} of the checkpoint does not fit this run's sizes; "
+                "resume=False (--no-resume) begins anew"
+            )
+    return position
 
 
 def resized(pixels: NDArray[np.float32], level: Level) -> NDArray[np.float32]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
@@ -196,7 +197,8 @@ def mix(
         content([(picture, 1.0)], name) + priors
         for picture, name in zip((picture for picture, _ in pictures), names, strict=True)
     ]
-    return invert_each(terms_of, [weight for _, weight in pictures], solve, run.get("time_limit"))
+    weights = [weight for _, weight in pictures]
+    return invert_each(terms_of, weights, solve, run.get("time_limit"), run.get("checkpoint"))
 
 
 def invert_each(
@@ -204,15 +206,19 @@ def invert_each(
     weights: Sequence[float],
     solve: Callable[..., Result],
     time_limit: float | None,
+    checkpoint: str | os.PathLike[str] | None = None,
 ) -> Result:
     """X = Σ w_i X_i of separate inversions; when cut short, those that there are stand for all.
 
-    The time limit is that of all together: each inversion gets its share of what is left.
+    The time limit is that of all together: each inversion gets its share of what is left. Each has
+    a checkpoint of its own, with a number after the name.
     """
     started = time.monotonic()
     results: list[Result] = []
     for objective in objectives:
-        limits = {}
+        limits: dict[str, Any] = {}
+        if checkpoint is not None:
+            limits["checkpoint"] = f"{os.fspath(checkpoint)}.{len(results) + 1}"
         if time_limit is not None and time_limit > 0:
             left = time_limit - (time.monotonic() - started)
             limits["time_limit"] = max(left, 1e-3) / (len(objectives) - len(results))

@@ -51,6 +51,9 @@ class RunOptions(TypedDict, total=False):
         so far
     progress: True shows a progress bar on the terminal; default False
     cancel: a Cancel flag that another thread may set
+    checkpoint: a file for the run's whole state, written every `checkpoint_seconds` (default 30);
+        a run that was killed goes on from it, to the same pixels. Result.save removes it
+    resume: True (default) goes on from the checkpoint if it is there, False begins anew
     """
 
     optimizer: str | Optimizer
@@ -62,6 +65,9 @@ class RunOptions(TypedDict, total=False):
     callback: Callable[[Progress], bool | None] | None
     progress: bool
     cancel: _core.Cancel | None
+    checkpoint: str | os.PathLike[str] | None
+    checkpoint_seconds: float
+    resume: bool
 
 
 class Options(RunOptions, EngineOptions, total=False):

@@ -13,6 +13,7 @@ a term is {"term": "Content", "image": ..., "weight": ...}.
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -27,12 +28,21 @@ from fastsynth.objective import Sum, Term
 from fastsynth.objective.blend import WeightedPictures
 
 if TYPE_CHECKING:
+    from fastsynth.render import Level
     from fastsynth.synthesize.synthesizer import Synthesizer
 
-__all__ = ["decode", "describe_engine", "encode", "record"]
+__all__ = ["decode", "describe_engine", "encode", "identity", "record"]
 
 # Keywords that do not change the picture, or that are no data.
-TRANSIENT = ("callback", "cancel", "progress", "time_limit")
+TRANSIENT = (
+    "callback",
+    "cancel",
+    "checkpoint",
+    "checkpoint_seconds",
+    "progress",
+    "resume",
+    "time_limit",
+)
 
 TERMS = {
     name: getattr(objective_stage, name)
@@ -219,3 +229,56 @@ def describe_engine(
         "provider": network.provider,
         **describe_machine(synthesizer.pool),
     }
+
+
+# Keywords that `identity` leaves out: the sizes of the levels say what they do.
+SIZING = ("scales", "max_evaluations", "size")
+USUAL = {"optimizer": "lbfgs", "plateau": 0.01, "seed": 0}
+
+
+def identity(
+    synthesizer: Synthesizer,
+    job: Mapping[str, Any],
+    objective: Term | Sum,
+    levels: Sequence[Level],
+    pooling: str,
+) -> dict[str, Any]:
+    """What decides a run's bits, as plain data: equal for two runs that give the same picture.
+
+    Pictures count by their checksums, not by their paths. Threads are left out: they change no bit.
+    """
+    engine = describe_engine(synthesizer, objective, pooling)
+    versions = {"fastsynth": engine["versions"]["fastsynth"]}
+    if engine["backend"] == "onnx":
+        versions["onnxruntime"] = importlib.import_module("onnxruntime").__version__
+    chosen = ("network", "weights", "others", "backend", "provider", "kernels")
+    return {
+        "verb": job["verb"],
+        "arguments": {k: v for k, v in settled(job["arguments"]).items() if k not in SIZING},
+        "engine": {
+            **{key: engine[key] for key in chosen},
+            "pooling": engine["pooling"] or pooling,
+            "versions": versions,
+        },
+        "levels": [[level.height, level.width, level.evaluations] for level in levels],
+        "objective": without_paths(encode(objective)),
+    }
+
+
+def settled(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Recorded arguments without paths, and without what is as it always is."""
+    return {
+        key: without_paths(value)
+        for key, value in arguments.items()
+        if value is not None and USUAL.get(key) != value
+    }
+
+
+def without_paths(value: Any) -> Any:
+    """Plain data in which pictures are known by their checksums alone."""
+    if isinstance(value, Mapping):
+        known = value.get("sha256") is not None
+        return {k: without_paths(v) for k, v in value.items() if not (known and k == "path")}
+    if isinstance(value, (list, tuple)):
+        return [without_paths(item) for item in value]
+    return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import os
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastsynth.image import save, to_array, to_output
+from fastsynth.render.refine import ENDING
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,6 +36,7 @@ class Result:
     stopped: why the run ended: "evaluations", "plateau", "time", "cancelled", ...
     seconds: wall time by stage: "open" (network and weights), "levels", "total"
     provenance: everything needed to make the picture again; written into the file by `save`
+    checkpoints: files of the finished run's state, which `save` removes
     """
 
     pixels: NDArray[np.float32]
@@ -43,6 +46,7 @@ class Result:
     stopped: str
     seconds: dict[str, float]
     provenance: dict[str, Any] = field(repr=False)
+    checkpoints: tuple[Path, ...] = field(default=(), repr=False)
 
     @property
     def array(self) -> NDArray[Any]:
@@ -89,6 +93,8 @@ class Result:
     ) -> Path:
         """Writes the picture with its provenance; the file appears whole or not at all.
 
+        The checkpoints of a run that is finished are removed then.
+
         path: .png, .jpg, .tif or .webp
         quality: of JPEG and WebP, 1-100; default 95
         bit_depth: 8 or 16 (PNG, TIFF); default: as the input's
@@ -98,7 +104,7 @@ class Result:
             deep = Path(path).suffix.lower() in (".png", ".tif", ".tiff")
             bit_depth = 16 if deep and self.kind.dtype != "uint8" else 8
         provenance = {**self.provenance, "saved": {"quality": quality, "bit_depth": bit_depth}}
-        return save(
+        written = save(
             path,
             self.pixels,
             alpha=self.alpha,
@@ -107,6 +113,10 @@ class Result:
             metadata=provenance,
             grey=self.kind.grey,
         )
+        for checkpoint in self.checkpoints:
+            with contextlib.suppress(OSError):  # the picture is safe, which is what counts
+                checkpoint.unlink()
+        return written
 
     def __repr__(self) -> str:
         width, height = self.size
@@ -129,6 +139,9 @@ def weighted_sum(results: Sequence[Result], weights: Sequence[float]) -> Result:
         pixels=np.clip(total, 0.0, 1.0),
         levels=tuple(level for result in results for level in result.levels),
         stopped=results[-1].stopped,
+        checkpoints=()
+        if any(result.stopped in ENDING for result in results)
+        else tuple(path for result in results for path in result.checkpoints),
         seconds={
             "open": first.seconds["open"],
             "levels": sum(result.seconds["levels"] for result in results),

@@ -16,12 +16,13 @@ from fastsynth._closing import Closing
 from fastsynth._errors import ObjectiveError, WeightsError
 from fastsynth.network import Network, load_weights, open_network
 from fastsynth.optimize import StopRules, make_optimizer
-from fastsynth.render import Refined, coarse_to_fine, schedule
+from fastsynth.render import Checkpoint, Refined, coarse_to_fine, schedule
+from fastsynth.render.refine import ENDING
 from fastsynth.synthesize.dreaming import dream
 from fastsynth.synthesize.inversion import invert, mix
 from fastsynth.synthesize.minimization import minimize
 from fastsynth.synthesize.options import RunOptions
-from fastsynth.synthesize.record import describe_engine
+from fastsynth.synthesize.record import describe_engine, identity
 from fastsynth.synthesize.result import Result
 from fastsynth.synthesize.texture import synthesize_texture
 from fastsynth.synthesize.transfer import style_transfer
@@ -198,6 +199,17 @@ class Synthesizer(Closing):
         cancel = run.get("cancel")
         if cancel is not None and not isinstance(cancel, _core.Cancel):
             raise ObjectiveError(f"cancel must be a fastsynth.Cancel, not {cancel!r}")
+        checkpoint = None
+        if run.get("checkpoint") is not None:
+            if refine is not coarse_to_fine:
+                raise ObjectiveError(f"{job['verb']} is quick and has no checkpoints; leave it out")
+            checkpoint = Checkpoint(
+                run["checkpoint"],  # type: ignore[arg-type]
+                identity(self, job, objective, levels, pooling),
+                seconds=run.get("checkpoint_seconds", 30.0),
+                resume=run.get("resume", True),
+            )
+        more = {} if checkpoint is None else {"checkpoint": checkpoint}
         bar = None
         if run.get("progress"):
             from fastsynth.synthesize.progress import with_bar
@@ -217,6 +229,7 @@ class Synthesizer(Closing):
                 cancel=cancel,
                 margin=margin,
                 wrap=wrap,
+                **more,
             )
         finally:
             if bar is not None:
@@ -254,6 +267,9 @@ class Synthesizer(Closing):
                 "total": self.open_seconds + seconds,
             },
             provenance=provenance,
+            checkpoints=()
+            if checkpoint is None or refined.stopped in ENDING
+            else (checkpoint.path,),
         )
 
 

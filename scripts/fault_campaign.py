@@ -1,0 +1,130 @@
+"""Kills, full disks and failing writes, by the hundred: nothing lost, nothing half-written.
+
+    python scripts/fault_campaign.py --kills 50 --full 10
+
+Each round runs a command with a checkpoint in a folder of its own and kills it (SIGKILL) at random
+moments until it ends; the picture must then be that of an undisturbed run, and no other file may be
+left. Rounds with a full disk put the checkpoint on a small tmpfs (needs the right to mount; without
+it a limit on the size of files stands for it) and must end with the same picture too. Prints a
+summary as JSON; exits with 1 when a round went wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parent.parent
+ENV = {**os.environ, "PYTHONPATH": str(ROOT / "python")}
+INPUTS = ("a.png", "b.png")
+
+
+def main() -> int:
+    """Runs the campaign."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=50, help="of checkpointed runs")
+    parser.add_argument("--full", type=int, default=10, help="rounds with a full disk")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seconds", type=float, default=1e9, help="end after this time")
+    options = parser.parse_args()
+    rng, end = random.Random(options.seed), time.monotonic() + options.seconds
+    tally = {"kills": 0, "runs through": 0, "full disks": 0, "tmpfs": 0, "wrong": 0}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for index, file in enumerate(INPUTS):
+            coarse = np.random.default_rng(index).integers(0, 255, (6, 8, 3), np.uint8)
+            Image.fromarray(coarse).resize((64, 48)).save(folder / file)
+        begun = time.monotonic()
+        subprocess.run(command("whole.png"), cwd=folder, env=ENV, check=True)
+        usual = time.monotonic() - begun
+        wanted = np.asarray(Image.open(folder / "whole.png"))
+        while tally["kills"] < options.kills and time.monotonic() < end:
+            tally["kills"] += kill_until_through(folder, rng, usual)
+            tally["runs through"] += 1
+            tally["wrong"] += not as_wanted(folder, wanted)
+        while tally["full disks"] < options.full and time.monotonic() < end:
+            tally["tmpfs"] += fill(folder, rng)
+            tally["full disks"] += 1
+            tally["wrong"] += not as_wanted(folder, wanted)
+    print(json.dumps({**tally, "seed": options.seed, "system": platform.platform()}))
+    return 1 if tally["wrong"] else 0
+
+
+def command(output: str, checkpoint: str | None = None) -> list[str]:
+    """A style transfer of two small levels."""
+    words = [sys.executable, "-m", "fastsynth", "transfer", *INPUTS, "-o", output, "-q"]
+    words += ["--weights", "random:0", "--max-evaluations", "25,25", "--scales", "2"]
+    words += ["--plateau", "0"]
+    if checkpoint is not None:
+        words += ["--checkpoint", checkpoint, "--checkpoint-seconds", "0"]
+    return words
+
+
+def kill_until_through(folder: Path, rng: random.Random, usual: float) -> int:
+    """Gives the command until it ends by itself; returns the number of kills."""
+    kills = 0
+    while True:
+        process = subprocess.Popen(command("out.png", "run"), cwd=folder, env=ENV)
+        try:
+            # Late enough to have begun, mostly, and sometimes after the end.
+            code = process.wait(rng.uniform(0.3, 0.95) * usual)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            kills += 1
+            continue
+        if code:
+            raise SystemExit(f"the command ended with {code}")
+        return kills
+
+
+def fill(folder: Path, rng: random.Random) -> bool:
+    """A run whose checkpoint does not fit; True where a tmpfs held it."""
+    disk = folder / "disk"
+    disk.mkdir()
+    size = rng.randrange(16, 1500) * 1024
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(disk)]
+    mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
+
+    def limit() -> None:
+        if not mounted:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+    try:
+        words = command("out.png", "disk/run")
+        subprocess.run(words, cwd=folder, env=ENV, check=True, preexec_fn=limit)
+    finally:
+        left = [item.name for item in disk.iterdir()]
+        if mounted:
+            subprocess.run(["umount", str(disk)], check=True)
+    disk.rmdir()
+    if left:
+        raise SystemExit(f"the full disk was left with {left}")
+    return mounted
+
+
+def as_wanted(folder: Path, wanted: np.ndarray) -> bool:
+    """Whether the picture is right and nothing else is left; takes it away."""
+    files = sorted(item.name for item in folder.iterdir())
+    same = np.array_equal(np.asarray(Image.open(folder / "out.png")), wanted)
+    if not same or files != sorted([*INPUTS, "out.png", "whole.png"]):
+        print(f"wrong: same pixels {same}, files {files}", file=sys.stderr)
+        return False
+    (folder / "out.png").unlink()
+    return True
+
+
+if __name__ == "__main__":
+    sys.exit(main())
