@@ -1,10 +1,11 @@
 """Kills, full disks and failing writes, by the hundred: nothing lost, nothing half-written.
 
-    python scripts/fault_campaign.py --kills 50 --full 10
+    python scripts/fault_campaign.py --kills 50 --batch-kills 50 --full 10
 
 Each round runs a command with a checkpoint in a folder of its own and kills it (SIGKILL) at random
 moments until it ends; the picture must then be that of an undisturbed run, and no other file may be
-left. Rounds with a full disk put the checkpoint on a small tmpfs (needs the right to mount; without
+left. Batches are killed likewise: no picture half-written, none made twice, all the same at the
+end. Rounds with a full disk put the checkpoint on a small tmpfs (needs the right to mount; without
 it a limit on the size of files stands for it) and must end with the same picture too. Prints a
 summary as JSON; exits with 1 when a round went wrong.
 """
@@ -17,6 +18,7 @@ import os
 import platform
 import random
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -29,18 +31,28 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parent.parent
 ENV = {**os.environ, "PYTHONPATH": str(ROOT / "python")}
 INPUTS = ("a.png", "b.png")
+BATCH = 12  # jobs of a batch
 
 
 def main() -> int:
     """Runs the campaign."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=50, help="of checkpointed runs")
+    parser.add_argument("--batch-kills", type=int, default=50, help="of batches")
     parser.add_argument("--full", type=int, default=10, help="rounds with a full disk")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=1e9, help="end after this time")
     options = parser.parse_args()
     rng, end = random.Random(options.seed), time.monotonic() + options.seconds
-    tally = {"kills": 0, "runs through": 0, "full disks": 0, "tmpfs": 0, "wrong": 0}
+    tally = {
+        "kills": 0,
+        "runs through": 0,
+        "batch kills": 0,
+        "batches through": 0,
+        "full disks": 0,
+        "tmpfs": 0,
+        "wrong": 0,
+    }
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for index, file in enumerate(INPUTS):
@@ -54,6 +66,12 @@ def main() -> int:
             tally["kills"] += kill_until_through(folder, rng, usual)
             tally["runs through"] += 1
             tally["wrong"] += not as_wanted(folder, wanted)
+        pictures: dict[str, bytes] = {}
+        while tally["batch kills"] < options.batch_kills and time.monotonic() < end:
+            kills, right = kill_batch(folder, rng, usual, pictures)
+            tally["batch kills"] += kills
+            tally["batches through"] += 1
+            tally["wrong"] += not right
         while tally["full disks"] < options.full and time.monotonic() < end:
             tally["tmpfs"] += fill(folder, rng)
             tally["full disks"] += 1
@@ -88,6 +106,45 @@ def kill_until_through(folder: Path, rng: random.Random, usual: float) -> int:
         if code:
             raise SystemExit(f"the command ended with {code}")
         return kills
+
+
+def kill_batch(
+    folder: Path, rng: random.Random, usual: float, pictures: dict[str, bytes]
+) -> tuple[int, bool]:
+    """A batch that is killed until it is through; `pictures` are the first one's."""
+    jobs: list[object] = [{"defaults": {"verb": "invert", "engine": {"weights": "random:0"}}}]
+    for number in range(BATCH):
+        inner = {"image": INPUTS[number % 2], "layers": "conv2_1", "seed": number, "scales": 1}
+        arguments = {**inner, "max_evaluations": 30, "plateau": 0.0}
+        jobs.append({"output": f"out/{number}.png", "arguments": arguments})
+    (folder / "jobs.jsonl").write_text("\n".join(json.dumps(job) for job in jobs))
+    words = [sys.executable, "-m", "fastsynth", "batch", "jobs.jsonl", "-q", "--checkpoints"]
+    kept: dict[str, int] = {}
+    right, kills = True, 0
+    while True:
+        process = subprocess.Popen(words, cwd=folder, env=ENV)
+        try:
+            code = process.wait(rng.uniform(0.3, 0.9) * usual)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            code, kills = None, kills + 1
+        for path in (folder / "out").glob("[0-9]*.png"):
+            with Image.open(path) as image:
+                image.load()  # whole, at every moment
+            # Made once: a finished picture is not written again.
+            right &= kept.setdefault(path.name, path.stat().st_mtime_ns) == path.stat().st_mtime_ns
+        if code is not None:
+            break
+    made = {path.name: path.read_bytes() for path in (folder / "out").glob("[0-9]*.png")}
+    pictures.update({} if pictures else made)
+    left = [p.name for p in (folder / "out").iterdir() if p.suffix not in (".png", ".tmp")]
+    right &= code == 0 and len(made) == BATCH and made == pictures and not left
+    if not right:
+        print(f"wrong batch: code {code}, {sorted(made)}, left {left}", file=sys.stderr)
+    shutil.rmtree(folder / "out")
+    (folder / "jobs.jsonl").unlink()
+    return kills, right
 
 
 def fill(folder: Path, rng: random.Random) -> bool:

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from fastsynth.synthesize import (
         Result,
         Synthesizer,
+        batch,
         dream,
         dream_zoom,
         image_analogy,
@@ -94,6 +95,7 @@ _HOMES = {
     "Progress": "render",
     "Result": "synthesize",
     "Synthesizer": "synthesize",
+    "batch": "synthesize",
     "dream": "synthesize",
     "dream_zoom": "synthesize",
     "image_analogy": "synthesize",
@@ -141,6 +143,7 @@ __all__ = [
     "Synthesizer",
     "TotalVariation",
     "WeightsError",
+    "batch",
     "compose",
     "dream",
     "dream_zoom",

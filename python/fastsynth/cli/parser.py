@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from fastsynth.cli import analogy, commands, dream, score
+from fastsynth.cli import analogy, batch, commands, dream, score
 from fastsynth.cli.compose import add_compose
 from fastsynth.cli.pattern import add_pattern
 
@@ -131,6 +131,7 @@ def build_parser() -> argparse.ArgumentParser:
     _showing(verb)
 
     _add_replay(verbs)
+    batch.add(verbs, _verb)
 
     _add_weights(verbs)
     score.add(verbs, _verb)

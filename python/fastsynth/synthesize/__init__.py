@@ -1,6 +1,7 @@
 """The public verbs, wired from the stages."""
 
 from fastsynth.synthesize.analogy import image_analogy
+from fastsynth.synthesize.batching import BatchItem, BatchReport, batch
 from fastsynth.synthesize.functions import (
     dream,
     dream_zoom,
@@ -17,9 +18,12 @@ from fastsynth.synthesize.synthesizer import Synthesizer
 from fastsynth.synthesize.zoom import Frames
 
 __all__ = [
+    "BatchItem",
+    "BatchReport",
     "Frames",
     "Result",
     "Synthesizer",
+    "batch",
     "dream",
     "dream_zoom",
     "image_analogy",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import inspect
 import os
@@ -11,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastsynth._errors import ImageError, ObjectiveError, WeightsError
-from fastsynth.image import read_metadata
+from fastsynth.image import ImageArray, read_metadata
 from fastsynth.render.refine import ENDING
 from fastsynth.synthesize.options import EngineOptions, split_options
 from fastsynth.synthesize.record import TRANSIENT, decode, find_image
+from fastsynth.synthesize.result import Result
 from fastsynth.synthesize.synthesizer import Synthesizer
 
 if sys.version_info >= (3, 11):
@@ -24,8 +26,6 @@ else:
 
 if TYPE_CHECKING:
     from fastsynth._types import ImageLike
-    from fastsynth.image import ImageArray
-    from fastsynth.synthesize.result import Result
 
 __all__ = ["PIXEL_VERBS", "VERBS", "read_job", "replay", "run_job"]
 
@@ -94,6 +94,16 @@ def run_job(
     if not isinstance(job, Mapping):
         base = Path(job).parent if base is None else base
         job = read_job(job)
+    verb, engine, given = check_job(job)
+    arguments = decode_arguments(given, Path(base or "."), inputs or {})
+    if verb in PIXEL_VERBS:
+        return run_pixel_verb(verb, arguments, run)
+    with Synthesizer(**engine) as synthesizer:
+        return run_verb(synthesizer, verb, arguments, run)
+
+
+def check_job(job: Mapping[str, Any]) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    """Verb, engine settings and arguments of a job; raises ObjectiveError for a wrong one."""
     verb = job.get("verb")
     if verb not in VERBS and verb not in PIXEL_VERBS:
         known = ", ".join((*VERBS, *PIXEL_VERBS))
@@ -111,20 +121,23 @@ def run_job(
             f"unknown engine setting {sorted(wrong)[0]!r}; "
             f"known are {', '.join(EngineOptions.__annotations__)}"
         )
-    arguments = decode_arguments(_table(job, "arguments"), Path(base or "."), inputs or {})
-    if verb in PIXEL_VERBS:
-        if engine:
-            raise ObjectiveError(f"{verb} uses no network: leave [engine] out of the job")
-        return run_pixel_verb(verb, arguments, run)
-    with Synthesizer(**engine) as synthesizer:
-        method = getattr(synthesizer, verb)
-        keywords = {**arguments, **run}
-        try:
-            bound = inspect.signature(method).bind(**keywords)
-            split_options(bound.arguments.get("options", {}), verb)
-        except TypeError as error:
-            raise ObjectiveError(f"the job does not fit {verb}: {error}") from error
-        result: Result = method(**keywords)
+    if verb in PIXEL_VERBS and engine:
+        raise ObjectiveError(f"{verb} uses no network: leave [engine] out of the job")
+    return str(verb), engine, _table(job, "arguments")
+
+
+def run_verb(
+    synthesizer: Synthesizer, verb: str, arguments: Mapping[str, Any], run: Mapping[str, Any]
+) -> Result:
+    """Does one of VERBS. Raises ObjectiveError when the arguments do not fit."""
+    method = getattr(synthesizer, verb)
+    keywords = {**arguments, **run}
+    try:
+        bound = inspect.signature(method).bind(**keywords)
+        split_options(bound.arguments.get("options", {}), verb)
+    except TypeError as error:
+        raise ObjectiveError(f"the job does not fit {verb}: {error}") from error
+    result: Result = method(**keywords)
     return result
 
 
@@ -273,7 +286,7 @@ def replay(
         raise ImageError(f"the record in {os.fspath(path)} is not complete")
     if pixels_only:
         arguments = decode_arguments(record["arguments"], Path(path).parent, inputs or {})
-        return run_pixel_verb(record["verb"], arguments, run)
+        return batched(run_pixel_verb(record["verb"], arguments, run), record.get("batch"))
     levels = record.get("levels", [])
     arguments = decode_arguments(record["arguments"], Path(path).parent, inputs or {})
     if any(level["stopped"] in ENDING for level in levels):
@@ -305,4 +318,14 @@ def replay(
                     f"checksum {found.sha256[:12]}…, the record says {wanted['sha256'][:12]}…"
                 )
         result: Result = getattr(synthesizer, record["verb"])(**arguments, **run)
-    return result
+    return batched(result, record.get("batch"))
+
+
+def batched(made: Result | ImageArray, digest: Any) -> Result | ImageArray:
+    """The same with a batch's mark in its record: by it the batch knows what it has done."""
+    if digest is None:
+        return made
+    provenance = {**(made.provenance or {}), "batch": digest}
+    if isinstance(made, Result):
+        return dataclasses.replace(made, provenance=provenance)
+    return ImageArray.of(made, provenance)

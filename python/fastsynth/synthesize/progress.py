@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 if TYPE_CHECKING:
     from fastsynth.render import Progress as Event
 
-__all__ = ["Bar", "with_bar"]
+__all__ = ["Bar", "BatchBar", "with_bar"]
 
 
 class Bar:
@@ -42,6 +42,42 @@ class Bar:
             left=clock(event.seconds_left),
         )
         return self._callback(event) if self._callback is not None else None
+
+    def close(self) -> None:
+        """Takes the bar off the terminal."""
+        self._bar.stop()
+
+
+class BatchBar:
+    """One bar for many jobs: which one, how many are done, and how far this one is."""
+
+    def __init__(self, total: int, console: Console | None = None) -> None:
+        self._bar = Progress(
+            TextColumn("{task.fields[name]}"),
+            BarColumn(bar_width=None),
+            TextColumn("{task.fields[done]}/{task.total:.0f}"),
+            TextColumn("{task.fields[failed]} failed"),
+            console=console or Console(stderr=True),
+            transient=True,
+            refresh_per_second=8,
+        )
+        self._done = 0
+        self._task = self._bar.add_task("", total=max(total, 1), name="", done=0, failed=0)
+        self._bar.start()
+
+    def begin(self, name: str) -> None:
+        """Shows the name of the job that begins."""
+        self._bar.update(self._task, name=name)
+
+    def __call__(self, event: Event) -> None:
+        """The callback of a job's run."""
+        share = event.evaluation / max(event.evaluations, 1)
+        self._bar.update(self._task, completed=self._done + min(share, 1.0))
+
+    def end(self, failed: int) -> None:
+        """Counts a job that is over; `failed`: of all so far."""
+        self._done += 1
+        self._bar.update(self._task, completed=self._done, done=self._done, failed=failed)
 
     def close(self) -> None:
         """Takes the bar off the terminal."""

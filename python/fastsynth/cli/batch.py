@@ -1,0 +1,70 @@
+"""fastsynth batch: its options, and what it does."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fastsynth.synthesize import BatchReport
+
+__all__ = ["add", "batch"]
+
+
+def add(verbs: Any, verb_of: Any) -> None:
+    """Adds the verb to the parser's subcommands."""
+    verb = verb_of(verbs, "batch", batch, "run many jobs, with networks that are loaded once")
+    verb.add_argument("manifest", metavar="MANIFEST", help="the jobs: a .csv, .jsonl or .toml file")
+    verb.add_argument(
+        "--defaults",
+        metavar="JOB.toml",
+        help="verb, [engine] and [arguments] for all jobs that leave them out",
+    )
+    verb.add_argument(
+        "--again", action="store_true", help="do again what is finished (default: skip it)"
+    )
+    verb.add_argument(
+        "--checkpoints",
+        action="store_true",
+        help="keep OUTPUT.checkpoint for each run, from which a killed batch goes on",
+    )
+    verb.add_argument("--report", metavar="FILE", help="write what became of each job, as JSON")
+    verb.add_argument("--quality", type=int, default=95, help="of JPEG and WebP, 1-100")
+    verb.add_argument("--bit-depth", type=int, choices=(8, 16), help="of PNG and TIFF")
+
+
+def batch(options: argparse.Namespace) -> int:
+    """fastsynth batch MANIFEST"""
+    from fastsynth.synthesize import batch as run
+    from fastsynth.synthesize import read_job
+
+    report = run(
+        options.manifest,
+        defaults=read_job(options.defaults) if options.defaults else None,
+        again=options.again,
+        checkpoints=options.checkpoints,
+        quality=options.quality,
+        bit_depth=options.bit_depth,
+        progress=not options.quiet,
+    )
+    if options.report:
+        report.save(options.report)
+    tell(report, options.quiet)
+    return report.exit_code
+
+
+def tell(report: BatchReport, quiet: bool) -> None:
+    """Failures, each in a line, and a summary."""
+    for item in report.items:
+        if item.status == "failed":
+            name = f" ({item.output})" if item.output else ""
+            print(f"fastsynth: {item.place}{name}: {item.message}", file=sys.stderr)
+    if not quiet:
+        counts = ", ".join(
+            f"{report.count(status)} {status}"
+            for status in ("done", "skipped", "failed", "waiting")
+            if report.count(status) or status == "done"
+        )
+        cut = "; stopped: the same command goes on" if report.interrupted else ""
+        print(f"{counts} in {report.seconds:.1f} s{cut}", file=sys.stderr)
