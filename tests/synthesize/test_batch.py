@@ -230,6 +230,16 @@ def test_skipped_only_when_whole_and_the_same(folder: Path) -> None:
     assert (read_metadata(out) or {})["engine"]["weights"]["id"] == "random:1"
 
 
+def test_checkpoint_of_a_finished_output_goes(folder: Path) -> None:
+    """A kill may come when the picture is written and its checkpoint not yet removed."""
+    assert statuses(fs.batch([job(0)], defaults=DEFAULTS, checkpoints=True)) == ["done"]
+    left = [folder / "out" / f"0.png.checkpoint{end}" for end in ("", ".part", ".1")]
+    for path in left:
+        path.write_bytes(b"")
+    assert statuses(fs.batch([job(0)], defaults=DEFAULTS, checkpoints=True)) == ["skipped"]
+    assert list(files(folder)) == ["0.png"]
+
+
 def test_one_network_for_all(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened, order = [], []
     begin = fs.Synthesizer.__init__

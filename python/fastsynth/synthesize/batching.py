@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import glob
 import hashlib
 import json
 import logging
@@ -280,6 +281,8 @@ class _Batch:
         try:
             digest = self.digest(task, synthesizer)
             if not self.again and finished(task.output, digest):
+                if self.checkpoint_seconds is not None:
+                    forget(task.output)
                 self.over(task.index, "skipped", started)
                 return
             made = self.make(task, synthesizer)
@@ -383,6 +386,12 @@ def same_file(path: Path) -> str:
         return os.path.normcase(os.path.realpath(path))
     except (OSError, ValueError):
         return str(path)
+
+
+def forget(output: Path) -> None:
+    """Removes an output's checkpoints: a kill may come after the picture, before their removal."""
+    for path in output.parent.glob(f"{glob.escape(output.name)}.checkpoint*"):
+        path.unlink(missing_ok=True)
 
 
 def finished(output: Path, digest: str) -> bool:
