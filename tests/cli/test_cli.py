@@ -8,22 +8,12 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
 from fastsynth.cli import main
 
 QUICK = ["--weights", "random:1", "--max-evaluations", "6", "--scales", "2"]
-
-
-@pytest.fixture
-def files(tmp_path: Path) -> tuple[str, str]:
-    rng = np.random.default_rng(0)
-    paths = tmp_path / "a.png", tmp_path / "b.png"
-    for path in paths:
-        Image.fromarray(rng.integers(0, 255, (40, 48, 3), np.uint8)).save(path)
-    return str(paths[0]), str(paths[1])
 
 
 def size_of(path: Path) -> tuple[int, int]:

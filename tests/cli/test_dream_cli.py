@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -12,15 +11,6 @@ from fastsynth.cli import main
 
 ENGINE = ["--weights", "random:1", "--threads", "2"]
 QUICK = ["--layer", "conv1_2", "--octaves", "2", "--iterations", "2,1", *ENGINE]
-
-
-@pytest.fixture
-def files(tmp_path: Path) -> tuple[str, str]:
-    rng = np.random.default_rng(0)
-    paths = tmp_path / "a.png", tmp_path / "b.png"
-    for path in paths:
-        Image.fromarray(rng.integers(0, 255, (40, 48, 3), np.uint8)).save(path)
-    return str(paths[0]), str(paths[1])
 
 
 def size_of(path: Path) -> tuple[int, int]:

@@ -331,9 +331,8 @@ def test_killed_batch_goes_on(folder: Path) -> None:
     after = {name: data for name, data in files(folder).items() if name[0] != "."}
     assert sorted(after) == sorted(f"{i}.png" for i in range(count))
     assert all(after[name] == kept[name] for name in kept if name.endswith(".png"))
-    # In a process of its own again: records name the modules that a process has loaded.
-    subprocess.run([*words, "--again"], cwd=folder, env=ENV, check=True)
-    assert json.loads((folder / "r.json").read_text())["done"] == count
+    last = fs.batch("jobs.jsonl", again=True)
+    assert statuses(last) == ["done"] * count
     assert {name: data for name, data in files(folder).items() if name[0] != "."} == after
 
 

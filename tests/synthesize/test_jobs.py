@@ -79,6 +79,8 @@ def test_record_names_inputs_weights_and_versions(files: tuple[Path, Path], tmp_
     assert record["engine"]["weights"]["id"] == "random:3"
     assert len(record["engine"]["weights"]["sha256"]) == 64
     assert record["engine"]["versions"]["fastsynth"] == fs.__version__
+    # What else the process has loaded must not show: equal runs give equal files.
+    assert set(record["engine"]["versions"]) == {"fastsynth", "python", "numpy", "PIL"}
     assert [level["evaluations"] for level in record["levels"]] == [5, 3]
 
 

@@ -227,7 +227,9 @@ def describe_engine(
         "backend": network.backend,
         "device": network.device,
         "provider": network.provider,
-        **describe_machine(synthesizer.pool),
+        **describe_machine(
+            synthesizer.pool, runtimes=("onnxruntime",) if network.backend == "onnx" else ()
+        ),
     }
 
 
