@@ -14,6 +14,9 @@
 #if defined(__linux__)
 #include <sched.h>
 #endif
+#if defined(__unix__) || defined(__APPLE__)
+#include <pthread.h>
+#endif
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -37,6 +40,17 @@ int usable_cores() {
     if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
 #endif
     return std::max(1u, std::thread::hardware_concurrency());
+}
+
+/// Counts the forks that led to this process: threads do not come along into a child process, so a
+/// pool that was made before the last fork has lost its helpers.
+std::atomic<int> forks{0};
+
+void count_forks() {
+#if defined(__unix__) || defined(__APPLE__)
+    static const int registered = pthread_atfork(nullptr, nullptr, [] { forks.fetch_add(1); });
+    static_cast<void>(registered);
+#endif
 }
 
 /// Spins until `ready()` or the spin time is over; says whether it became ready.
@@ -123,6 +137,10 @@ struct ThreadPool::State {
         if (error) std::rethrow_exception(error);
     }
 
+    /// Whether the helpers run in this process.
+    bool alive() const { return made_after == forks.load(std::memory_order_relaxed); }
+
+    const int made_after = forks.load();  // forks
     std::vector<std::thread> helpers;
     std::mutex user;  // held by the thread whose tasks the pool is working on
     std::mutex mutex;
@@ -139,17 +157,32 @@ struct ThreadPool::State {
 ThreadPool::ThreadPool(int threads) {
     require(threads >= 0 && threads <= 4096, "threads must be 0 (all cores) to 4096, not ",
             threads);
-    state_ = std::make_unique<State>(threads ? threads : usable_cores());
+    count_forks();
+    state_ = new State(threads ? threads : usable_cores());
 }
 
-ThreadPool::~ThreadPool() = default;
+ThreadPool::~ThreadPool() {
+    State* state = state_.load();
+    if (state->alive()) delete state;  // else its threads cannot be joined: there are none
+}
 
-int ThreadPool::threads() const { return static_cast<int>(state_->helpers.size()) + 1; }
+ThreadPool::State& ThreadPool::state() {
+    State* found = state_.load(std::memory_order_acquire);
+    if (found->alive()) return *found;
+    // In a child process. The old state is left alone: its mutexes may be held for ever by threads
+    // that are not here. Several threads may come here at once; one of them wins.
+    auto fresh = std::make_unique<State>(static_cast<int>(found->helpers.size()) + 1);
+    if (state_.compare_exchange_strong(found, fresh.get())) return *fresh.release();
+    return *found;
+}
+
+int ThreadPool::threads() const { return static_cast<int>(state_.load()->helpers.size()) + 1; }
 
 void ThreadPool::run(std::int64_t tasks, const std::function<void(std::int64_t, int)>& task) {
-    std::unique_lock<std::mutex> mine(state_->user, std::try_to_lock);
-    if (mine.owns_lock() && tasks > 1 && !state_->helpers.empty()) {
-        state_->run(tasks, task);
+    State& here = state();
+    std::unique_lock<std::mutex> mine(here.user, std::try_to_lock);
+    if (mine.owns_lock() && tasks > 1 && !here.helpers.empty()) {
+        here.run(tasks, task);
     } else {
         for (std::int64_t i = 0; i < tasks; ++i) task(i, 0);
     }

@@ -7,11 +7,14 @@
 // Waiting threads spin for a short while (about 50 µs, so that the many small steps of one
 // evaluation do not pay for waking up) and then sleep, so that an idle pool leaves the cores to
 // whoever needs them.
+//
+// A pool may be used after a fork, in the child too: there it starts its threads anew. The fork
+// must not come while the pool is at work.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
-#include <memory>
 
 namespace fastsynth {
 
@@ -44,7 +47,8 @@ class ThreadPool {
 
   private:
     struct State;
-    std::unique_ptr<State> state_;
+    State& state();
+    std::atomic<State*> state_;
 };
 
 }  // namespace fastsynth
