@@ -82,6 +82,9 @@ def add(verbs: Any) -> None:
         metavar="SECONDS",
         help="stop with the best picture so far after this time",
     )
+    verb.add_argument(
+        "--trace", metavar="FILE", help="append a line of JSON for each round: loss, time, memory"
+    )
     verb.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
     _showing(verb)
 
@@ -115,6 +118,7 @@ def analogy(options: argparse.Namespace) -> int:
             seed=options.seed,
             threads=options.threads,
             time_limit=options.time_limit,
+            trace=options.trace,
             callback=callback,
         )
 

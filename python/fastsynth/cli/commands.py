@@ -189,6 +189,7 @@ def _synthesize(options: argparse.Namespace, verb: str, subject: Any, **argument
             checkpoint=options.checkpoint,
             checkpoint_seconds=options.checkpoint_seconds,
             resume=options.resume,
+            trace=options.trace,
             **arguments,
         )
         return result

@@ -223,7 +223,7 @@ def split_layer(text: str | None) -> tuple[str | None, int | None]:
 def _shared(options: argparse.Namespace) -> dict[str, Any]:
     names = (
         "size", "seed", "time_limit", "network", "weights", "download", "pooling", "backend",
-        "device", "threads",
+        "device", "threads", "trace",
     )  # fmt: skip
     return {name: getattr(options, name) for name in names}
 
@@ -234,6 +234,9 @@ def _time(verb: argparse.ArgumentParser) -> None:
         type=float,
         metavar="SECONDS",
         help="stop with the picture so far after this time",
+    )
+    verb.add_argument(
+        "--trace", metavar="FILE", help="append a line of JSON for each step: losses, time, memory"
     )
 
 

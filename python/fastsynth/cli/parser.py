@@ -281,6 +281,9 @@ def _checkpoint_options(run: Any) -> None:
         action="store_false",
         help="begin anew although the checkpoint is there",
     )
+    run.add_argument(
+        "--trace", metavar="FILE", help="append a line of JSON for each step: losses, time, memory"
+    )
 
 
 def _engine_options(verb: argparse.ArgumentParser) -> None:

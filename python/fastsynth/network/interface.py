@@ -11,6 +11,7 @@ from fastsynth.network.architecture import ARCHITECTURES
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from typing_extensions import Self
 
     from fastsynth import _core
     from fastsynth.network.weights import WeightSet
@@ -57,6 +58,12 @@ class Network(Protocol):
         self, image: NDArray[np.float32], taps: Collection[str]
     ) -> dict[str, NDArray[np.float32]]:
         """Activations (C, H, W) of the taps for a planar RGB image (3, H, W) in [0, 1]."""
+
+    def with_pool(self, pool: _core.ThreadPool) -> Self:
+        """The same network on the same weights in memory, computing with other threads.
+
+        Closing one leaves the other open.
+        """
 
     def describe(self) -> str:
         """One line for people."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from numpy.typing import NDArray
+    from typing_extensions import Self
 
     FloatArray = NDArray[np.float32]
 
@@ -128,6 +130,15 @@ class OnnxNetwork(Closing):
             raise NetworkError(f"the image has shape {image.shape}; expected (3, height, width)")
         with self.bind(image.shape[1], image.shape[2], taps, gradient=False) as bound:
             return bound.forward(image)
+
+    def with_pool(self, pool: _core.ThreadPool) -> Self:
+        """The same network on the same weights in memory, computing with other threads.
+
+        Closing one leaves the other open.
+        """
+        twin = copy.copy(self)
+        twin.pool, twin._bound, twin._lock = pool, [], threading.Lock()
+        return twin
 
     def close(self) -> None:
         """Releases the weights and everything bound; a second call does nothing."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastsynth._errors import CheckpointError, DivergenceError, FastsynthError
+from fastsynth._machine import memory_in_use, peak_memory
 from fastsynth.image import resize
 from fastsynth.objective import Canvas, Sum, Term, plan, with_margin
 from fastsynth.optimize import RunResult, StopRules, run
@@ -42,6 +43,9 @@ class Progress:
     evaluation, evaluations: done so far and planned at most, over all levels
     loss, losses: total at the last evaluation, and its parts by name
     seconds, seconds_left: since the start, and an estimate of the time still to come
+    iteration: of this level, complete; None for what has no iterations
+    memory, peak_memory: bytes that the process holds, and the most that it has held (resident);
+        None where the system does not tell
     """
 
     level: int
@@ -55,6 +59,9 @@ class Progress:
     seconds: float
     seconds_left: float
     _image: Callable[[], NDArray[np.float32]] = field(repr=False)
+    iteration: int | None = None
+    memory: int | None = field(default_factory=memory_in_use)
+    peak_memory: int | None = field(default_factory=peak_memory)
 
     def image(self) -> NDArray[np.float32]:
         """The best picture so far at this level, planar RGB (3, H, W) in [0, 1]; a copy.
@@ -352,6 +359,7 @@ class _Reporter:
                 seconds=seconds,
                 seconds_left=seconds / spent * left if spent else 0.0,
                 _image=lambda: without_margin(np.clip(event.best(), 0.0, 1.0), self._margin),
+                iteration=event.iteration,
             )
             try:
                 answer = self._callback(progress)

@@ -13,6 +13,7 @@ import numpy as np
 from fastsynth._errors import ImageError, MemoryLimitError, ObjectiveError
 from fastsynth._machine import describe_machine
 from fastsynth.image import Picture, fit_size, load, luminance, resize
+from fastsynth.render import TraceWriter
 from fastsynth.synthesize.analogy_levels import Search, level_count, solve
 from fastsynth.synthesize.analogy_pose import PRESETS, Preset, pose, usable_levels
 from fastsynth.synthesize.record import record
@@ -20,11 +21,13 @@ from fastsynth.synthesize.result import Result
 from fastsynth.synthesize.transfer import in_colour
 
 if TYPE_CHECKING:
+    import os
+
     from numpy.typing import NDArray
 
     from fastsynth import _core
     from fastsynth._types import ImageLike, Size
-    from fastsynth.render import Progress
+    from fastsynth.render import Progress, Trace
 
     Planes = NDArray[np.float32]
 
@@ -57,6 +60,7 @@ def image_analogy(
     callback: Callable[[Progress], bool | None] | None = None,
     progress: bool = False,
     cancel: _core.Cancel | None = None,
+    trace: str | os.PathLike[str] | Trace | None = None,
 ) -> Result:
     """Makes B' such that A relates to A' as B to B': A : A' :: B : B'.
 
@@ -96,6 +100,7 @@ def image_analogy(
         stop with the best picture so far.
     progress: True shows a progress bar on the terminal; default False.
     cancel: a Cancel flag that another thread may set.
+    trace: a file to which a line of JSON is appended for each round: loss, time, memory.
 
     Returns a Result of B's kind (of the kind of A' without B), in colour where the colours are
     those of A'. Its losses are mean squared distances of patches, in units of luminance².
@@ -158,10 +163,12 @@ def image_analogy(
         bar = callback = with_bar(callback)
     pool = _core.ThreadPool(threads or 0)
     try:
-        with memory_named(height, width):
+        with memory_named(height, width), TraceWriter(trace, verb="image_analogy") as writer:
+            callback = writer.watching(callback)
             solved = solve(
                 problem, search, pool, callback=callback, cancel=cancel, time_limit=time_limit
             )
+            writer.end(solved.stopped)
     finally:
         if bar is not None:
             bar.close()

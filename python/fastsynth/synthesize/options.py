@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from fastsynth import _core
     from fastsynth.optimize import Optimizer
-    from fastsynth.render import Progress
+    from fastsynth.render import Progress, Trace
 
 __all__ = ["EngineOptions", "Options", "RunOptions", "split_options"]
 
@@ -54,6 +54,7 @@ class RunOptions(TypedDict, total=False):
     checkpoint: a file for the run's whole state, written every `checkpoint_seconds` (default 30);
         a run that was killed goes on from it, to the same pixels. Result.save removes it
     resume: True (default) goes on from the checkpoint if it is there, False begins anew
+    trace: a file to which a line of JSON is appended for each report: loss by term, time, memory
     """
 
     optimizer: str | Optimizer
@@ -68,6 +69,7 @@ class RunOptions(TypedDict, total=False):
     checkpoint: str | os.PathLike[str] | None
     checkpoint_seconds: float
     resume: bool
+    trace: str | os.PathLike[str] | Trace | None
 
 
 class Options(RunOptions, EngineOptions, total=False):

@@ -42,6 +42,7 @@ TRANSIENT = (
     "progress",
     "resume",
     "time_limit",
+    "trace",
 )
 
 TERMS = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
 import os
@@ -16,7 +17,7 @@ from fastsynth._closing import Closing
 from fastsynth._errors import ObjectiveError, WeightsError
 from fastsynth.network import Network, load_weights, open_network
 from fastsynth.optimize import StopRules, make_optimizer
-from fastsynth.render import Checkpoint, Refined, coarse_to_fine, schedule
+from fastsynth.render import Checkpoint, Refined, TraceWriter, coarse_to_fine, schedule
 from fastsynth.render.refine import ENDING
 from fastsynth.synthesize.dreaming import dream
 from fastsynth.synthesize.inversion import invert, mix
@@ -79,14 +80,9 @@ class Synthesizer(Closing):
         device: str = "auto",
         threads: int | None = None,
     ) -> None:
-        from fastsynth import _core
-
         started = time.monotonic()
         if pooling not in (None, "max", "avg"):
             raise ObjectiveError(f'pooling must be "max", "avg" or None, not {pooling!r}')
-        whole = isinstance(threads, int) and not isinstance(threads, bool)
-        if threads is not None and not (whole and 1 <= threads <= MAX_THREADS):
-            raise ObjectiveError(f"threads must be from 1 to {MAX_THREADS}, not {threads!r}")
         if not isinstance(weights, (str, os.PathLike)):
             raise WeightsError(
                 f"weights is a {type(weights).__name__}; "
@@ -96,12 +92,13 @@ class Synthesizer(Closing):
         self.pooling = pooling
         self.backend = backend
         self.device = device
-        self.pool: _core.ThreadPool = _core.ThreadPool(threads or 0)
+        self.pool = _checked_pool(threads)
         self.weights_spec = weights
         self._download = download
         self._lock = threading.Lock()
         self._weights: dict[str, WeightSet] = {}
         self._networks: dict[tuple[str, str], Network] = {}
+        self._origin: Synthesizer | None = None
         self.weights = self.weights_of(network)
         self.open_seconds = time.monotonic() - started
 
@@ -119,7 +116,9 @@ class Synthesizer(Closing):
         pooling = self.pooling or pooling
         with self._lock:
             key = (name, pooling)
-            if key not in self._networks:
+            if key not in self._networks and self._origin is not None:
+                self._networks[key] = self._origin.open(name, pooling).with_pool(self.pool)
+            elif key not in self._networks:
                 self._networks[key] = open_network(
                     name,
                     self.weights_of(name),
@@ -129,6 +128,17 @@ class Synthesizer(Closing):
                     pool=self.pool,
                 )
             return self._networks[key]
+
+    def with_threads(self, threads: int) -> Synthesizer:
+        """Another Synthesizer on the same weights, held in memory once, with threads of its own.
+
+        For several runs at a time: those of one Synthesizer share its threads. Close it before
+        this one.
+        """
+        twin = copy.copy(self)
+        twin.pool = _checked_pool(threads)
+        twin._lock, twin._networks, twin._origin = threading.Lock(), {}, self
+        return twin
 
     def close(self) -> None:
         """Releases the networks with their prepared weights; a later verb opens them anew."""
@@ -211,29 +221,32 @@ class Synthesizer(Closing):
             )
         more = {} if checkpoint is None else {"checkpoint": checkpoint}
         bar = None
-        if run.get("progress"):
-            from fastsynth.synthesize.progress import with_bar
+        with TraceWriter(run.get("trace"), verb=job.get("verb"), weights=self.weights.id) as trace:
+            callback = trace.watching(callback)
+            if run.get("progress"):
+                from fastsynth.synthesize.progress import with_bar
 
-            bar = callback = with_bar(callback)
-        try:
-            refined = refine(
-                objective,
-                levels,
-                init,
-                networks=lambda name: self.open(name, pooling),
-                pool=self.pool,
-                optimizer=optimizer,
-                rules=rules,
-                time_limit=time_limit,
-                callback=callback,
-                cancel=cancel,
-                margin=margin,
-                wrap=wrap,
-                **more,
-            )
-        finally:
-            if bar is not None:
-                bar.close()
+                bar = callback = with_bar(callback)
+            try:
+                refined = refine(
+                    objective,
+                    levels,
+                    init,
+                    networks=lambda name: self.open(name, pooling),
+                    pool=self.pool,
+                    optimizer=optimizer,
+                    rules=rules,
+                    time_limit=time_limit,
+                    callback=callback,
+                    cancel=cancel,
+                    margin=margin,
+                    wrap=wrap,
+                    **more,
+                )
+            finally:
+                if bar is not None:
+                    bar.close()
+            trace.end(refined.stopped)
         pixels = np.clip(refined.pixels, 0.0, 1.0)
         if finish is not None:
             pixels = np.clip(finish(pixels), 0.0, 1.0)
@@ -271,6 +284,16 @@ class Synthesizer(Closing):
             if checkpoint is None or refined.stopped in ENDING
             else (checkpoint.path,),
         )
+
+
+def _checked_pool(threads: Any) -> _core.ThreadPool:
+    """A pool of so many threads; None: of all cores that the process may use."""
+    from fastsynth import _core
+
+    whole = isinstance(threads, int) and not isinstance(threads, bool)
+    if threads is not None and not (whole and 1 <= threads <= MAX_THREADS):
+        raise ObjectiveError(f"threads must be from 1 to {MAX_THREADS}, not {threads!r}")
+    return _core.ThreadPool(threads or 0)
 
 
 def evaluations_done(levels: Sequence[Level], results: Sequence[LevelResult]) -> list[int]:
