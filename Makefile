@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml CMakeLists.txt $(shell find cpp models -type f)
 
-.PHONY: demo gallery test check format sanitize docs clean
+.PHONY: demo gallery test check format sanitize cluster-test docs clean
 
 # Style transfer of the pictures in examples/ with the built-in weights: out/demo.png.
 demo: $(VENV)/.installed
@@ -27,6 +27,11 @@ check: $(VENV)/.installed-dev
 # The C++ tests under every sanitizer and kernel set; opt-in, a few minutes.
 sanitize:
 	$(PYTHON) scripts/sanitize.py
+
+# The tests that need Ray (0.6 GB installed), on a cluster of this machine; opt-in, two minutes.
+cluster-test: $(VENV)/.installed-dev
+	$(BIN)/python -m pip install --quiet 'ray[data]>=2.40'
+	$(BIN)/python -m pytest -m ray
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .

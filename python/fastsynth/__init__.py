@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from fastsynth.render import Progress
     from fastsynth.synthesize import (
         Result,
+        Stylizer,
         Synthesizer,
         batch,
         dream,
@@ -94,6 +95,7 @@ _HOMES = {
     "LBFGS": "optimize",
     "Progress": "render",
     "Result": "synthesize",
+    "Stylizer": "synthesize",
     "Synthesizer": "synthesize",
     "batch": "synthesize",
     "dream": "synthesize",
@@ -140,6 +142,7 @@ __all__ = [
     "SlicedWasserstein",
     "Spectrum",
     "Style",
+    "Stylizer",
     "Synthesizer",
     "TotalVariation",
     "WeightsError",

@@ -29,9 +29,36 @@ def add(verbs: Any, verb_of: Any) -> None:
         action="store_true",
         help="keep OUTPUT.checkpoint for each run, from which a killed batch goes on",
     )
+    verb.add_argument(
+        "--jobs",
+        type=_jobs,
+        metavar="N|auto",
+        help="jobs at a time, sharing the threads; auto = as memory allows (default: 1; with "
+        "--ray: as many as the cluster has room for)",
+    )
+    verb.add_argument(
+        "--ray",
+        metavar="auto|local|ADDRESS",
+        help="let a Ray cluster do the jobs: the one that runs here, one of this batch's own, or "
+        "the one at an address",
+    )
+    verb.add_argument("--trace", metavar="FILE", help="append what each run does, as lines of JSON")
     verb.add_argument("--report", metavar="FILE", help="write what became of each job, as JSON")
     verb.add_argument("--quality", type=int, default=95, help="of JPEG and WebP, 1-100")
     verb.add_argument("--bit-depth", type=int, choices=(8, 16), help="of PNG and TIFF")
+
+
+def _jobs(text: str) -> int | str:
+    """
+    >>> _jobs("auto"), _jobs("3")
+    ('auto', 3)
+    """
+    if text == "auto":
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor auto") from None
 
 
 def batch(options: argparse.Namespace) -> int:
@@ -46,6 +73,9 @@ def batch(options: argparse.Namespace) -> int:
         checkpoints=options.checkpoints,
         quality=options.quality,
         bit_depth=options.bit_depth,
+        parallel=options.jobs,
+        ray=options.ray,
+        trace=options.trace,
         progress=not options.quiet,
     )
     if options.report:

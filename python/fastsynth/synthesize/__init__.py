@@ -14,6 +14,7 @@ from fastsynth.synthesize.functions import (
 )
 from fastsynth.synthesize.jobs import read_job, replay, run_job
 from fastsynth.synthesize.result import Result
+from fastsynth.synthesize.stylizer import Stylizer
 from fastsynth.synthesize.synthesizer import Synthesizer
 from fastsynth.synthesize.zoom import Frames
 
@@ -22,6 +23,7 @@ __all__ = [
     "BatchReport",
     "Frames",
     "Result",
+    "Stylizer",
     "Synthesizer",
     "batch",
     "dream",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -62,22 +63,29 @@ class BatchBar:
             refresh_per_second=8,
         )
         self._done = 0
+        self._shares: dict[int, float] = {}  # of the jobs in work, by their index
+        self._lock = threading.Lock()
         self._task = self._bar.add_task("", total=max(total, 1), name="", done=0, failed=0)
         self._bar.start()
 
-    def begin(self, name: str) -> None:
-        """Shows the name of the job that begins."""
+    def begin(self, job: int, name: str) -> Callable[[Event], None]:
+        """Shows the name of a job that begins; gives the callback of its run."""
         self._bar.update(self._task, name=name)
 
-    def __call__(self, event: Event) -> None:
-        """The callback of a job's run."""
-        share = event.evaluation / max(event.evaluations, 1)
-        self._bar.update(self._task, completed=self._done + min(share, 1.0))
+        def step(event: Event) -> None:
+            with self._lock:
+                self._shares[job] = min(event.evaluation / max(event.evaluations, 1), 1.0)
+                self._bar.update(self._task, completed=self._done + sum(self._shares.values()))
 
-    def end(self, failed: int) -> None:
+        return step
+
+    def end(self, job: int, failed: int) -> None:
         """Counts a job that is over; `failed`: of all so far."""
-        self._done += 1
-        self._bar.update(self._task, completed=self._done, done=self._done, failed=failed)
+        with self._lock:
+            self._done += 1
+            self._shares.pop(job, None)
+            completed = self._done + sum(self._shares.values())
+            self._bar.update(self._task, completed=completed, done=self._done, failed=failed)
 
     def close(self) -> None:
         """Takes the bar off the terminal."""
