@@ -27,6 +27,7 @@ from fastsynth._errors import (
     ObjectiveError,
     WeightsError,
 )
+from fastsynth._interpreter import refuse_sub_interpreters
 
 if TYPE_CHECKING:
     from fastsynth import compose, patterns, score
@@ -69,6 +70,8 @@ if TYPE_CHECKING:
     )
 
 __version__ = "0.1.0"
+
+refuse_sub_interpreters()
 
 # Where each public name lives (a stage of the same name is public itself): loaded on first use, so
 # that `import fastsynth` stays quick.
