@@ -1,24 +1,27 @@
 """Kills, full disks and failing writes, by the hundred: nothing lost, nothing half-written.
 
-    python scripts/fault_campaign.py --kills 50 --batch-kills 50 --full 10
+    python scripts/fault_campaign.py --kills 50 --batch-kills 50 --full 10 --ray 20
 
 Each round runs a command with a checkpoint in a folder of its own and kills it (SIGKILL) at random
 moments until it ends; the picture must then be that of an undisturbed run, and no other file may be
 left. Batches are killed likewise: no picture half-written, none made twice, all the same at the
-end. Rounds with a full disk put the checkpoint on a small tmpfs (needs the right to mount; without
-it a limit on the size of files stands for it) and must end with the same picture too. Prints a
-summary as JSON; exits with 1 when a round went wrong.
+end. With --ray, workers of a local Ray cluster are killed under a batch that runs once, to the end
+(needs ray and Linux). Rounds with a full disk put the checkpoint on a small tmpfs (needs the right
+to mount; without it a limit on the size of files stands for it) and must end with the same picture
+too. Prints a summary as JSON; exits with 1 when a round went wrong.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import platform
 import random
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -40,6 +43,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=50, help="of checkpointed runs")
     parser.add_argument("--batch-kills", type=int, default=50, help="of batches")
     parser.add_argument("--full", type=int, default=10, help="rounds with a full disk")
+    parser.add_argument("--ray", type=int, default=0, help="kills of Ray workers")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=1e9, help="end after this time")
     options = parser.parse_args()
@@ -49,6 +53,8 @@ def main() -> int:
         "runs through": 0,
         "batch kills": 0,
         "batches through": 0,
+        "ray kills": 0,
+        "ray batches": 0,
         "full disks": 0,
         "tmpfs": 0,
         "wrong": 0,
@@ -71,6 +77,11 @@ def main() -> int:
             kills, right = kill_batch(folder, rng, usual, pictures)
             tally["batch kills"] += kills
             tally["batches through"] += 1
+            tally["wrong"] += not right
+        while tally["ray kills"] < options.ray and time.monotonic() < end:
+            kills, right = kill_workers(folder, rng, options.ray - tally["ray kills"])
+            tally["ray kills"] += kills
+            tally["ray batches"] += 1
             tally["wrong"] += not right
         while tally["full disks"] < options.full and time.monotonic() < end:
             tally["tmpfs"] += fill(folder, rng)
@@ -112,12 +123,7 @@ def kill_batch(
     folder: Path, rng: random.Random, usual: float, pictures: dict[str, bytes]
 ) -> tuple[int, bool]:
     """A batch that is killed until it is through; `pictures` are the first one's."""
-    jobs: list[object] = [{"defaults": {"verb": "invert", "engine": {"weights": "random:0"}}}]
-    for number in range(BATCH):
-        inner = {"image": INPUTS[number % 2], "layers": "conv2_1", "seed": number, "scales": 1}
-        arguments = {**inner, "max_evaluations": 30, "plateau": 0.0}
-        jobs.append({"output": f"out/{number}.png", "arguments": arguments})
-    (folder / "jobs.jsonl").write_text("\n".join(json.dumps(job) for job in jobs))
+    write_jobs(folder, BATCH)
     words = [sys.executable, "-m", "fastsynth", "batch", "jobs.jsonl", "-q", "--checkpoints"]
     kept: dict[str, int] = {}
     right, kills = True, 0
@@ -145,6 +151,69 @@ def kill_batch(
     shutil.rmtree(folder / "out")
     (folder / "jobs.jsonl").unlink()
     return kills, right
+
+
+def write_jobs(folder: Path, count: int) -> None:
+    """The manifest of a batch."""
+    jobs: list[object] = [{"defaults": {"verb": "invert", "engine": {"weights": "random:0"}}}]
+    for number in range(count):
+        inner = {"image": INPUTS[number % 2], "layers": "conv2_1", "seed": number, "scales": 1}
+        arguments = {**inner, "max_evaluations": 30, "plateau": 0.0}
+        jobs.append({"output": f"out/{number}.png", "arguments": arguments})
+    (folder / "jobs.jsonl").write_text("\n".join(json.dumps(job) for job in jobs))
+
+
+def kill_workers(folder: Path, rng: random.Random, most: int) -> tuple[int, bool]:
+    """A batch on a local Ray cluster whose workers are killed, at most three times a job."""
+    count = 4 * BATCH
+    write_jobs(folder, count)
+    words = [sys.executable, "-m", "fastsynth", "batch", "jobs.jsonl", "-q", "--again"]
+    subprocess.run(words, cwd=folder, env=ENV, check=True)
+    wanted = {p.name: np.asarray(Image.open(p)) for p in (folder / "out").glob("*.png")}
+    shutil.rmtree(folder / "out")
+    words = [*words[:-1], "--ray", "local", "--jobs", "2", "--report", "report.json"]
+    process = subprocess.Popen(words, cwd=folder, env=ENV)
+    kept: dict[str, int] = {}
+    right, kills = True, 0
+    while process.poll() is None:
+        time.sleep(rng.uniform(0.3, 4.0))
+        for path in (folder / "out").glob("[0-9]*.png"):
+            with Image.open(path) as image:
+                image.load()  # whole, at every moment
+            right &= kept.setdefault(path.name, path.stat().st_mtime_ns) == path.stat().st_mtime_ns
+        living = ray_workers(process.pid)
+        if living and kept and kills < most:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(rng.choice(living), signal.SIGKILL)
+                kills += 1
+    report = json.loads((folder / "report.json").read_text())
+    made = {p.name: np.asarray(Image.open(p)) for p in (folder / "out").glob("[0-9]*.png")}
+    right &= process.returncode == 0 and report["done"] == count and sorted(made) == sorted(wanted)
+    right &= all(np.array_equal(made[name], wanted[name]) for name in made)
+    if not right:
+        print(f"wrong Ray batch: code {process.returncode}, {len(made)} made", file=sys.stderr)
+    shutil.rmtree(folder / "out")
+    (folder / "jobs.jsonl").unlink()
+    (folder / "report.json").unlink()
+    return kills, right
+
+
+def ray_workers(driver: int) -> list[int]:
+    """Processes of the batch's workers: those below the driver's."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if not (entry / "cmdline").read_bytes().startswith(b"ray::RayWorker"):
+                continue
+            parent = int(entry.name)
+            while parent > 1 and parent != driver:
+                stat = Path(f"/proc/{parent}/stat").read_text(encoding="utf-8", errors="replace")
+                parent = int(stat.rpartition(")")[2].split()[1])
+        except OSError:  # it ended meanwhile
+            continue
+        if parent == driver:
+            found.append(int(entry.name))
+    return found
 
 
 def fill(folder: Path, rng: random.Random) -> bool:

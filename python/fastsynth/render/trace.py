@@ -7,7 +7,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from fastsynth._errors import ObjectiveError
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from fastsynth.render.refine import Progress
+    from fastsynth.render.refine import LevelResult, Progress
 
 __all__ = ["Trace", "TraceWriter"]
 
@@ -68,9 +68,15 @@ class TraceWriter(Closing):
         """Whether lines are written."""
         return self._file >= 0
 
-    def end(self, stopped: str) -> None:
-        """The last line of a run, with what ended it."""
-        self.note("end", stopped=stopped, seconds=time.monotonic() - self._begun)
+    def end(self, stopped: str, levels: Sequence[LevelResult] = ()) -> None:
+        """The last line of a run: what ended it, all evaluations, and the picture's loss."""
+        self.note(
+            "end",
+            stopped=stopped,
+            evaluations=sum(level.run.evaluations for level in levels),
+            loss=levels[-1].loss if levels else None,
+            seconds=time.monotonic() - self._begun,
+        )
 
     def __exit__(
         self,

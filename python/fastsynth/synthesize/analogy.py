@@ -168,7 +168,7 @@ def image_analogy(
             solved = solve(
                 problem, search, pool, callback=callback, cancel=cancel, time_limit=time_limit
             )
-            writer.end(solved.stopped)
+            writer.end(solved.stopped, solved.levels)
     finally:
         if bar is not None:
             bar.close()

@@ -119,7 +119,7 @@ class connected:  # noqa: N801 - a context manager that reads as a participle
         self.ray = ray
         self.ours = not ray.is_initialized()
         if self.ours:
-            quiet = {"logging_level": logging.WARNING, "configure_logging": False}
+            quiet = {"configure_logging": False, "log_to_driver": False}
             try:
                 if self.address == "local":
                     ray.init(address="local", include_dashboard=False, **quiet)

@@ -246,7 +246,7 @@ class Synthesizer(Closing):
             finally:
                 if bar is not None:
                     bar.close()
-            trace.end(refined.stopped)
+            trace.end(refined.stopped, refined.levels)
         pixels = np.clip(refined.pixels, 0.0, 1.0)
         if finish is not None:
             pixels = np.clip(finish(pixels), 0.0, 1.0)
