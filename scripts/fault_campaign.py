@@ -164,7 +164,7 @@ def write_jobs(folder: Path, count: int) -> None:
 
 
 def kill_workers(folder: Path, rng: random.Random, most: int) -> tuple[int, bool]:
-    """A batch on a local Ray cluster whose workers are killed, at most three times a job."""
+    """A batch on a local Ray cluster, of whose workers one is killed for each picture or so."""
     count = 4 * BATCH
     write_jobs(folder, count)
     words = [sys.executable, "-m", "fastsynth", "batch", "jobs.jsonl", "-q", "--again"]
@@ -174,18 +174,18 @@ def kill_workers(folder: Path, rng: random.Random, most: int) -> tuple[int, bool
     words = [*words[:-1], "--ray", "local", "--jobs", "2", "--report", "report.json"]
     process = subprocess.Popen(words, cwd=folder, env=ENV)
     kept: dict[str, int] = {}
-    right, kills = True, 0
+    right, kills, before = True, 0, 0
     while process.poll() is None:
-        time.sleep(rng.uniform(0.3, 4.0))
+        time.sleep(rng.uniform(0.1, 1.0))
         for path in (folder / "out").glob("[0-9]*.png"):
             with Image.open(path) as image:
                 image.load()  # whole, at every moment
             right &= kept.setdefault(path.name, path.stat().st_mtime_ns) == path.stat().st_mtime_ns
         living = ray_workers(process.pid)
-        if living and kept and kills < most:
+        if living and len(kept) > before and kills < most:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(rng.choice(living), signal.SIGKILL)
-                kills += 1
+                kills, before = kills + 1, len(kept)
     report = json.loads((folder / "report.json").read_text())
     made = {p.name: np.asarray(Image.open(p)) for p in (folder / "out").glob("[0-9]*.png")}
     right &= process.returncode == 0 and report["done"] == count and sorted(made) == sorted(wanted)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Schedule", "at_once", "memory_of", "output_pixels", "split"]
 
-ATTEMPTS = 3  # of a job whose workers are lost
+ATTEMPTS = 5  # of a job whose workers are lost
 MOST = 1024  # jobs at a time
 USABLE = 0.8  # of the memory that is there
 
