@@ -268,7 +268,7 @@ def layout(
     >>> tasks = [Task(index, "invert", {}, {}, Path("o.png"), 512 * 512) for index in range(9)]
     >>> threads, count, _ = layout([node, node], tasks, "auto")
     >>> threads, count
-    (2, 8)
+    (2, 6)
     """
     largest = NETWORK_MEMORY + max(memory_of(task.pixels, task.engine) for task in tasks)
     given = max((task.engine.get("threads") or 0 for task in tasks), default=0)
