@@ -367,6 +367,8 @@ void register_objective(py::module_& module) {
         .def_property_readonly("width", &ImageObjective::width)
         .def_property_readonly("weights", &ImageObjective::weights);
 
+    register_structure(module);
+
     module.def("gram", &gram, py::arg("features").noconvert(), py::arg("pool"),
                py::arg("block") = 1);
     module.def("network_features", &network_features, py::arg("network"),

@@ -322,7 +322,49 @@ class ProjectedTerm(LayerTerm):
         self, inner: LayerTerm, mixtures: NDArray[np.float32], pooling: int = 1
     ) -> None: ...
 
+class GatherTerm(LayerTerm):
+    def __init__(
+        self,
+        inner: LayerTerm,
+        rows: int,
+        columns: int,
+        positions: NDArray[np.int32],
+        roots: NDArray[np.float32] | None = None,
+    ) -> None: ...
+
+class CovarianceTerm(LayerTerm):
+    def __init__(
+        self,
+        mean: NDArray[np.float32],
+        covariance: NDArray[np.float32],
+        mean_weight: float = 1.0,
+        covariance_weight: float = 1.0,
+        roots: NDArray[np.float32] | None = None,
+    ) -> None: ...
+
+class MomentFunctionTerm(LayerTerm):
+    def __init__(
+        self,
+        function: Callable[
+            [NDArray[np.float64], NDArray[np.float64]], tuple[float, ArrayLike, ArrayLike]
+        ],
+        channels: int,
+        roots: NDArray[np.float32] | None = None,
+    ) -> None: ...
+
+class ShiftedGramTerm(LayerTerm):
+    def __init__(
+        self,
+        targets: NDArray[np.float32],
+        shifts: Sequence[int],
+        centre: NDArray[np.float32],
+        scale: float = 1.0,
+    ) -> None: ...
+
 class ImageTerm: ...
+
+class OctaveTerm(ImageTerm):
+    def __init__(self, inner: Objective, octaves: int = 1) -> None: ...
 
 class FunctionImageTerm(ImageTerm):
     def __init__(
@@ -374,6 +416,7 @@ class ImageObjective(Objective):
     def set_weight(self, name: str, weight: float) -> None: ...
     def gradient_norms(self, image: NDArray[np.float32]) -> list[float]: ...
 
+def reduce_octave(planes: NDArray[np.float32]) -> NDArray[np.float32]: ...
 def gram(
     features: NDArray[np.float32], pool: ThreadPool, block: int = 1
 ) -> NDArray[np.float32]: ...

@@ -3,6 +3,7 @@
 from fastsynth.objective.activation import Activation
 from fastsynth.objective.autocorrelation import LONG_RANGE_LAYERS, Autocorrelation, Spectrum
 from fastsynth.objective.base import Canvas, Part, Request, Sum, Term
+from fastsynth.objective.bures import GaussianWasserstein
 from fastsynth.objective.content import CONTENT_LAYERS, Content
 from fastsynth.objective.distribution import Histogram, SlicedWasserstein
 from fastsynth.objective.function import FunctionTerm
@@ -10,6 +11,8 @@ from fastsynth.objective.guide import GuidedStyle, Region, read_regions
 from fastsynth.objective.losses import StyleLoss, style_term
 from fastsynth.objective.moments import MMD, BNStatistics, MeanCovariance
 from fastsynth.objective.plan import Plan, Sources, plan, with_margin
+from fastsynth.objective.pyramid import PYRAMID_LAYERS, PyramidGram
+from fastsynth.objective.shifted import ShiftedGram
 from fastsynth.objective.smooth import AlphaNorm, RangePenalty, TotalVariation
 from fastsynth.objective.style import STYLE_LAYERS, Style
 
@@ -17,6 +20,7 @@ __all__ = [
     "CONTENT_LAYERS",
     "LONG_RANGE_LAYERS",
     "MMD",
+    "PYRAMID_LAYERS",
     "STYLE_LAYERS",
     "Activation",
     "AlphaNorm",
@@ -25,14 +29,17 @@ __all__ = [
     "Canvas",
     "Content",
     "FunctionTerm",
+    "GaussianWasserstein",
     "GuidedStyle",
     "Histogram",
     "MeanCovariance",
     "Part",
     "Plan",
+    "PyramidGram",
     "RangePenalty",
     "Region",
     "Request",
+    "ShiftedGram",
     "SlicedWasserstein",
     "Sources",
     "Spectrum",

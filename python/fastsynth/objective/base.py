@@ -20,6 +20,7 @@ from fastsynth._errors import ObjectiveError
 if TYPE_CHECKING:
     from fastsynth import _core
     from fastsynth.image import Picture
+    from fastsynth.network import BoundNetwork
     from fastsynth.objective.plan import Sources
 
 Source = tuple[str, int, int, str | None, int]
@@ -74,6 +75,7 @@ class Part:
     layer: str | None = None  # where a LayerTerm is tapped; None for an ImageTerm: the pixels
     network: str | None = None
     balanced: bool = False  # its weight is set per level so that all balanced parts pull equally
+    holds: tuple[BoundNetwork, ...] = ()  # networks of its own, closed when the level is done
 
 
 class _Composable(ABC):

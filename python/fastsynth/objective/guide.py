@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from fastsynth._errors import ObjectiveError
 from fastsynth.image import Picture, load, resize
 from fastsynth.objective.exemplar import ExemplarTerm
+from fastsynth.objective.moments import as_floats, positive
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,6 +53,10 @@ class GuidedStyle(ExemplarTerm):
     with their own guides; the loss is ‖G - A‖² / ‖A‖², the mean over layers. With masks that
     are white everywhere it is that of Gram matrices.
 
+    statistics: "gram" (default), or "mean_covariance": mean and covariance with the weights T², as
+        MeanCovariance compares them.
+    strength_map: a picture of any size: how much a place of the picture takes part, black none,
+        white (default) all; its brightness multiplies T².
     content_mask, style_mask: pictures, white inside, any size; default: everywhere. At each layer
         they are eroded by what its positions see, so that a region's statistics are its own; where
         nothing is left, they are only reduced.
@@ -62,9 +67,15 @@ class GuidedStyle(ExemplarTerm):
 
     content_mask: Any = None
     style_mask: Any = None
+    statistics: Literal["gram", "mean_covariance"] = "gram"
+    strength_map: Any = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.statistics not in ("gram", "mean_covariance"):
+            raise ObjectiveError(
+                f"statistics must be 'gram' or 'mean_covariance', not {self.statistics!r}"
+            )
         if len(self.pictures) != 1:
             raise ObjectiveError(
                 f"a guided style has one image, not {len(self.pictures)}; give each its own region"
@@ -77,6 +88,8 @@ class GuidedStyle(ExemplarTerm):
             if float(plane(mask).max()) < 0.5:
                 raise ObjectiveError(f"{name} is black everywhere: it names no region")
             object.__setattr__(self, name, mask)
+        if self.strength_map is not None:
+            object.__setattr__(self, "strength_map", load_strengths(self.strength_map))
 
     @property
     def kind(self) -> str:
@@ -95,8 +108,13 @@ class GuidedStyle(ExemplarTerm):
         border = canvas.margin // stride
         shape = (max(1, rows - 2 * border), max(1, columns - 2 * border))
         here = layer_guide(self.content_mask, inner, layer, stride, shape)
-        term = _core.GramTerm(guided_gram(feature, guide))
-        return guided_term(term, here, (rows, columns), border)
+        if self.strength_map is not None:
+            here = weakened(here, strengths_at(self.strength_map, shape))
+        if self.statistics == "gram":
+            term = _core.GramTerm(guided_gram(feature, guide))
+            return guided_term(term, here, (rows, columns), border)
+        moments = covariance_term(feature, guide, roots_of(here)[1])
+        return gathered_term(moments, here, (rows, columns), border)
 
     def placed(self, term: _core.LayerTerm, canvas: Canvas, stride: int) -> _core.LayerTerm:
         return term  # its guide has its place already
@@ -106,6 +124,37 @@ def guided_gram(feature: NDArray[np.float32], guide: Mask) -> NDArray[np.float32
     """Σ T² f fᵀ / Σ T² of features (C, h, w) and a guide (h, w)."""
     flat = feature.reshape(len(feature), -1).astype(np.float64) * guide.reshape(1, -1)
     return np.asarray(flat @ flat.T / float((guide.astype(np.float64) ** 2).sum()), np.float32)
+
+
+def covariance_term(
+    feature: NDArray[np.float32], guide: Mask, roots: NDArray[np.float32]
+) -> _core.LayerTerm:
+    """The distance from the guided mean and covariance of features (C, h, w), see MeanCovariance.
+
+    roots: of the weights of the picture's own positions.
+    """
+    from fastsynth import _core
+
+    flat = feature.reshape(len(feature), -1).astype(np.float64)
+    weights = guide.reshape(-1).astype(np.float64) ** 2
+    weights /= weights.sum()
+    mean = flat @ weights
+    gram = (flat * weights) @ flat.T
+    covariance = gram - np.outer(mean, mean)
+    return _core.CovarianceTerm(
+        as_floats(mean),
+        as_floats(covariance),
+        1.0 / positive(float(np.trace(covariance)), float(mean @ mean)),
+        1.0 / positive(float((covariance**2).sum()), float((gram**2).sum())),
+        roots,
+    )
+
+
+def roots_of(guide: Mask) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Where a guide is not zero, and its values there with mean square 1."""
+    places = np.flatnonzero(guide > 0)
+    found = guide.reshape(-1)[places].astype(np.float64)
+    return places, as_floats(found / np.sqrt((found**2).mean()))
 
 
 def guided_term(
@@ -134,6 +183,22 @@ def guided_term(
     )
 
 
+def gathered_term(
+    term: _core.LayerTerm, guide: Mask, shape: tuple[int, int], border: int
+) -> _core.LayerTerm:
+    """The term, shown the features times the guide at the positions where that is not zero.
+
+    shape: rows and columns of the features; border: positions outside the guide on each side. The
+    term divides by the positions that it sees; with mean T² = 1 that is Σ T².
+    """
+    from fastsynth import _core
+
+    places, roots = roots_of(guide)
+    y, x = np.divmod(places, guide.shape[1])
+    positions = ((y + border) * shape[1] + x + border).astype(np.int32)
+    return _core.GatherTerm(term, *shape, positions, roots)
+
+
 def layer_guide(
     mask: Picture | None, size: tuple[int, int], layer: str, stride: int, shape: tuple[int, ...]
 ) -> Mask:
@@ -157,6 +222,30 @@ def layer_guide(
     best = np.zeros((rows, columns), np.float32)
     best[np.unravel_index(int(np.argmax(guide)), guide.shape)] = 1.0
     return best
+
+
+def load_strengths(strength_map: Any) -> Picture:
+    """A strength map. Raises ObjectiveError where it is black everywhere."""
+    picture = load(strength_map, name="strength_map")
+    if float(plane(picture).max()) < EMPTY:
+        raise ObjectiveError(
+            "strength_map is black everywhere: no place takes the style; give strength=0 for that"
+        )
+    return picture
+
+
+def weakened(guide: Mask, strengths: Mask) -> Mask:
+    """A guide whose squares are multiplied by strengths; one place is left where nothing is."""
+    found = np.asarray(guide * np.sqrt(strengths), np.float32)
+    if not (found > 0).any():
+        found[np.unravel_index(int(np.argmax(guide)), guide.shape)] = 1.0
+    return found
+
+
+def strengths_at(strength_map: Picture, shape: tuple[int, int]) -> Mask:
+    """A strength map at rows and columns of a layer; zero where it is next to nothing."""
+    found = np.clip(resize(plane(strength_map)[None], shape, "area"), 0.0, 1.0)[0]
+    return np.asarray(np.where(found < EMPTY, 0.0, found), np.float32)
 
 
 def sight(layer: str) -> int:

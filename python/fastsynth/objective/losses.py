@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from fastsynth._errors import ObjectiveError
+from fastsynth.objective.bures import GaussianWasserstein
 from fastsynth.objective.distribution import Histogram, SlicedWasserstein
 from fastsynth.objective.exemplar import ExemplarTerm
 from fastsynth.objective.moments import MMD, BNStatistics, MeanCovariance
@@ -26,6 +27,7 @@ StyleLoss = Literal[
     "mmd_gaussian",
     "sliced_wasserstein",
     "histogram",
+    "gaussian_wasserstein",
 ]
 
 TERMS: dict[str, type[ExemplarTerm]] = {
@@ -33,6 +35,7 @@ TERMS: dict[str, type[ExemplarTerm]] = {
     "bn_statistics": BNStatistics,
     "sliced_wasserstein": SlicedWasserstein,
     "histogram": Histogram,
+    "gaussian_wasserstein": GaussianWasserstein,
 }
 
 

@@ -56,6 +56,20 @@ class Sources:
             self._features[request.source] = found
         return found
 
+    def bind(
+        self, name: str | None, height: int, width: int, layers: Sequence[str]
+    ) -> BoundNetwork:
+        """A network of a term's own, for pictures of another size than the canvas."""
+        network = self._networks(name)
+        check_layers(network, layers)
+        wanted = [layer for layer in network.layers if layer in layers]
+        return network.bind(height, width, wanted)
+
+    @property
+    def pool(self) -> _core.ThreadPool:
+        """The threads of the engine."""
+        return self._pool
+
     def gram(self, request: Request, layer: str) -> NDArray[np.float64]:
         """Gram matrix F Fᵀ / M of a layer's activations."""
         from fastsynth import _core
@@ -113,6 +127,7 @@ def plan(objective: Term | Sum, canvas: Canvas, networks: Networks, pool: _core.
     requests = [request for term in terms for request in term.requests(canvas)]
     sources = Sources(networks, pool, requests)
     parts = tuple(part for term in terms for part in term.parts(canvas, sources))
+    held = tuple(network for part in parts for network in part.holds)
     del sources  # the targets' features are no longer needed; the buffers of the canvas come next
 
     names = list(dict.fromkeys(part.network for part in parts if part.layer is not None))
@@ -139,10 +154,10 @@ def plan(objective: Term | Sum, canvas: Canvas, networks: Networks, pool: _core.
                 tap = taps[index].index(part.layer)
                 engine.add_layer_term(index, tap, part.term, part.weight, label)
     except BaseException:
-        for network_bound in bound:
+        for network_bound in (*bound, *held):
             network_bound.close()
         raise
-    return Plan(engine, parts, tuple(bound))
+    return Plan(engine, parts, (*bound, *held))
 
 
 def opaque(picture: Picture) -> NDArray[np.float32]:

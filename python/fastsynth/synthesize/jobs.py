@@ -52,10 +52,14 @@ IMAGES = (
     "a",
     "a_prime",
     "b",
+    "strength_map",
 )
 # The same within the steps of a composition.
 STEP_IMAGES = ("backdrop", "b", "mask", "target")
-INIT_CHOICES = ("content", "noise", "style")
+INIT_CHOICES = ("auto", "content", "noise", "patches", "style")
+# A style of two scales, and the mask that is everywhere: TOML knows no null.
+SCALES = {"coarse", "fine"}
+EVERYWHERE = "-"
 
 
 def read_job(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -201,8 +205,13 @@ def decode_arguments(
         if isinstance(value, Mapping) and {"array", "dtype"} <= set(value):
             return given_array(value, where, inputs)
         if isinstance(value, Mapping) and not {"path", "sha256"} & set(value):
-            return [[as_image(picture, where), weight] for picture, weight in value.items()]
+            return as_images(value, where)
         return value
+
+    def as_images(value: Mapping[str, Any], where: str) -> Any:
+        if set(value) == SCALES:
+            return {name: as_image(picture, f"{where}.{name}") for name, picture in value.items()}
+        return [[as_image(picture, where), weight] for picture, weight in value.items()]
 
     def prepare(key: str, value: Any) -> Any:
         if key == "init" and value in INIT_CHOICES:
@@ -220,6 +229,8 @@ def decode_arguments(
     def prepare_masks(masks: Any, where: str = "masks") -> Any:
         if isinstance(masks, list):
             return [prepare_masks(item, f"{where}.{i}") for i, item in enumerate(masks)]
+        if masks == EVERYWHERE:
+            return None
         image = {"path", "sha256", "array", "verb"}
         if isinstance(masks, Mapping) and not image & set(masks):
             return {key: prepare_masks(item, f"{where}.{key}") for key, item in masks.items()}

@@ -21,18 +21,21 @@ from fastsynth.objective import (
     style_term,
 )
 from fastsynth.objective.blend import WeightedPictures, weighted_pictures
-from fastsynth.objective.guide import mask_at
 from fastsynth.objective.plan import opaque
 from fastsynth.render import schedule
 from fastsynth.synthesize.record import encode, record
+from fastsynth.synthesize.regions import (
+    check_guided,
+    guided_styles,
+    loaded_masks,
+    region_choices,
+)
 from fastsynth.synthesize.transfer import (
     MARGIN,
     RANGE_WEIGHT,
+    Layers,
     Masks,
-    check_guided,
-    guided_styles,
     in_colour,
-    loaded_masks,
     statistics,
 )
 from fastsynth.synthesize.verbs import noise_init, run_options, start
@@ -45,7 +48,7 @@ if TYPE_CHECKING:
     from fastsynth.image import Lattice
     from fastsynth.objective import Region, StyleLoss, Sum, Term
     from fastsynth.objective.content import Normalization
-    from fastsynth.synthesize.options import Options
+    from fastsynth.synthesize.options import Options, RunOptions
     from fastsynth.synthesize.result import Result
     from fastsynth.synthesize.synthesizer import Synthesizer
     from fastsynth.synthesize.verbs import Init
@@ -56,7 +59,9 @@ STRONG = 3.0  # long_range="strong", beside 1 for regular exemplars
 # Deviation of the noise on the lattice's mean cell, from which grow the differences of the cells;
 # more of it is still seen in the end.
 NOISE = 0.02
-REGION_NOISE = 0.05  # deviation, about each region's mean colour
+# A first picture of patches has its large forms: one level, and so many evaluations, give it the
+# statistics. Coarser levels would only take it apart.
+PATCH_EVALUATIONS = 60
 FEWEST = 5.0  # px of the shorter period at the coarsest level
 # px that the network sees of a seamless picture's continuation: all that reaches conv4_1 from
 # within the tile.
@@ -70,7 +75,7 @@ def synthesize_texture(
     size: Size = None,
     layers: str | Sequence[str] | Mapping[str, float] | None = None,
     scale: float = 1.0,
-    init: Literal["noise"] | ImageLike = "noise",
+    init: Literal["auto", "noise", "patches"] | ImageLike = "auto",
     long_range: Literal["auto", "off", "strong"] | float = "auto",
     seamless: bool = False,
     style_loss: StyleLoss = "auto",
@@ -90,7 +95,10 @@ def synthesize_texture(
     layers: names, or mapping of name to weight; default conv1_1 … conv5_1, with random weights the
         first five layers, conv1_1 … conv3_1.
     scale: factor on the size of the features; default 1.
-    init: first picture: "noise" (default: the exemplar's mean colour plus noise), or any image.
+    init: first picture: "noise" (the exemplar's mean colour plus noise), "patches" (beside masks:
+        put together from the parts that these name, as image_analogy does; then one level of 60
+        evaluations by default), any image, or "auto" (default: "patches" beside masks, else
+        "noise").
     long_range: structure that statistics of features forget, such as the rows of a brick wall.
         "auto" (default) keeps it where the exemplar is regular (see image.regularity), "off" does
         not, "strong" and numbers weight it (1 = as for "auto"). The exemplar's lattice, where it
@@ -130,7 +138,7 @@ def synthesize_texture(
     strength = long_range_strength(long_range, pattern)
     if regions:
         strength = 0.0
-        check_guided(style_loss, normalization)
+    check_guided(regions, style_loss, normalization)
     random = self.weights.id.startswith("random")
     chosen, layers = statistics(style_loss, layers, random=random, normalization=normalization)
 
@@ -147,25 +155,31 @@ def synthesize_texture(
             pixels = scaled_pixels(pattern, scale)
             tile = Picture.of(bent(pixels, lattice, height, width))
             targets, scale = WeightedPictures(((tile, 1.0),)), 1.0
-        if run.get("scales") is None and isinstance(init, str) and init == "noise":
+        if run.get("scales") is None and isinstance(init, str) and init in ("auto", "noise"):
             run["scales"] = lattice_scales(lattice, (height, width))
+    choices = {"noise": noise, "auto": noise}
     if regions:
-        noise = region_init(regions, picture, seed)
-    first, given = start(init, {"noise": noise}, "synthesize_texture")
-    job["arguments"]["init"] = encode(given or init)
-    objective: Term | Sum
-    if regions:
-        objective = guided_styles(regions, targets, layers, scale=scale, balance=balance)
-    else:
-        objective = style_term(
-            chosen,
-            targets,
-            layers,
-            normalization=normalization,
-            sizing="native",
+        choices = region_choices(
+            regions,
+            picture,
+            (height, width),
             scale=scale,
-            balance=balance,
+            seed=seed,
+            pool=self.pool,
+            cancel=run.get("cancel"),
         )
+        run.update(one_level(init, run))
+    first, given = start(init, choices, "synthesize_texture")
+    job["arguments"]["init"] = encode(given or init)
+    objective = texture_objective(
+        regions,
+        targets,
+        layers,
+        chosen,
+        normalization=normalization,
+        scale=scale,
+        balance=balance,
+    )
     if strength > 0:
         present = self.open(None, "avg").layers
         deep = [layer for layer in LONG_RANGE_LAYERS if layer in present]
@@ -187,6 +201,23 @@ def synthesize_texture(
         margin=WRAP if seamless else MARGIN,
         wrap=seamless,
         **run,
+    )
+
+
+def texture_objective(
+    regions: Sequence[Region],
+    targets: WeightedPictures,
+    layers: Layers,
+    chosen: StyleLoss,
+    *,
+    normalization: Normalization,
+    **settings: Any,
+) -> Term | Sum:
+    """The statistics of the whole exemplar, or of its regions."""
+    if regions:
+        return guided_styles(regions, targets, layers, statistics=chosen, **settings)
+    return style_term(
+        chosen, targets, layers, normalization=normalization, sizing="native", **settings
     )
 
 
@@ -212,28 +243,15 @@ def opaque_parts(exemplars: WeightedPictures) -> WeightedPictures:
     return WeightedPictures(tuple((cut(picture), weight) for picture, weight in exemplars.pairs))
 
 
-def region_init(regions: Sequence[Region], exemplar: Picture, seed: int) -> Init:
-    """First pictures of noise about each region's mean colour."""
-
-    def init(height: int, width: int) -> NDArray[np.float32]:
-        colours = np.zeros((3, height, width), np.float32)
-        covered = np.full((height, width), 1e-3, np.float32)
-        for region in regions:
-            style = region.picture or exemplar
-            size = style.pixels.shape[1:]
-            inside = mask_at(region.style, (size[0], size[1]))
-            mean = (style.pixels * inside).sum((1, 2)) / max(float(inside.sum()), 1e-6)
-            here = mask_at(region.content, (height, width))
-            colours += here * mean[:, None, None]
-            covered += here
-        colours += np.float32(1e-3) * exemplar.pixels.mean((1, 2))[:, None, None]
-        noise = np.random.default_rng(seed).standard_normal(colours.shape, np.float32)
-        first: NDArray[np.float32] = np.clip(
-            colours / covered + np.float32(REGION_NOISE) * noise, 0.0, 1.0
-        )
-        return first
-
-    return init
+def one_level(init: Any, run: RunOptions) -> RunOptions:
+    """The schedule after a start from patches, unless one is given."""
+    patches = isinstance(init, str) and init in ("auto", "patches")
+    if not patches or run.get("scales") is not None:
+        return {}
+    evaluations = run.get("max_evaluations")
+    if evaluations is None:
+        return {"scales": 1, "max_evaluations": PATCH_EVALUATIONS}
+    return {"scales": 1} if isinstance(evaluations, int) else {}
 
 
 def lattice_scales(lattice: Lattice, size: tuple[int, int]) -> int:

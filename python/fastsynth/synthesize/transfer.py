@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -22,15 +22,21 @@ from fastsynth.objective import (
     CONTENT_LAYERS,
     STYLE_LAYERS,
     Content,
-    GuidedStyle,
     RangePenalty,
-    Sum,
+    Region,
     TotalVariation,
     read_regions,
     style_term,
 )
 from fastsynth.objective.blend import WeightedPictures, weighted_pictures
+from fastsynth.objective.guide import load_strengths
 from fastsynth.synthesize.record import record
+from fastsynth.synthesize.regions import (
+    check_guided,
+    combined_style,
+    guided_styles,
+    loaded_masks,
+)
 from fastsynth.synthesize.verbs import image_init, noise_init, run_options, start
 
 if TYPE_CHECKING:
@@ -38,7 +44,7 @@ if TYPE_CHECKING:
 
     from fastsynth._types import ImageLike, Size
     from fastsynth.image import Kind
-    from fastsynth.objective import Region, StyleLoss, Term
+    from fastsynth.objective import StyleLoss, Sum, Term
     from fastsynth.objective.content import Normalization
     from fastsynth.synthesize.options import Options
     from fastsynth.synthesize.result import Result
@@ -67,17 +73,18 @@ MARGIN = 16  # px around the picture at every level; see Canvas
 def style_transfer(
     self: Synthesizer,
     content: ImageLike,
-    style: ImageLike | Sequence[tuple[ImageLike, float]],
+    style: ImageLike | Sequence[tuple[ImageLike, float]] | Mapping[str, ImageLike],
     *,
     size: Size = None,
     strength: float = 1.0,
+    strength_map: ImageLike | None = None,
     content_layers: Layers | None = None,
     style_layers: Layers | None = None,
     style_scale: float = 1.0,
     style_loss: StyleLoss = "auto",
     masks: Masks | None = None,
     init: Literal["content", "noise", "style"] | ImageLike = "content",
-    color: Literal["none", "luminance", "match"] = "none",
+    color: Literal["none", "luminance", "match", "post"] = "none",
     smoothness: float = 0.0,
     normalization: Normalization = "relative",
     balance: bool = False,
@@ -86,9 +93,13 @@ def style_transfer(
     """Paints `content` in the manner of `style`.
 
     content: the picture whose shapes are kept.
-    style: a picture, or pairs (picture, weight) whose statistics are mixed, in these proportions.
+    style: a picture, or pairs (picture, weight) whose statistics are mixed, in these proportions;
+        or {"coarse": picture, "fine": picture}: the forms of one in the strokes of the other, made
+        first (Gatys et al. 2017).
     size: longer side in pixels, (width, height), or None (default) for the content's own size.
     strength: how much style; 1 (default) is balanced, 0 none. It means the same at every size.
+    strength_map: a picture of any size: where the style acts, black not at all, white (default)
+        with all its strength.
     content_layers: names, or mapping of name to weight; default conv4_2, with random weights
         conv2_2.
     style_layers: likewise; default conv1_1 … conv5_1, with mean_covariance of random weights the
@@ -97,13 +108,15 @@ def style_transfer(
         the picture's size.
     style_loss: the statistics that are taken over: "gram", "mean_covariance",
         "sliced_wasserstein", "mmd_gaussian", …, see style_term; "auto" (default) is "gram" for
-        trained weights and "mean_covariance" for random ones; beside masks "gram".
+        trained weights and "mean_covariance" for random ones; these two alone beside masks and
+        strength maps.
     masks: regions with a style of their own: pairs (content mask, style mask), in a sequence or
         mapping, white inside; a third member is the region's own style image; None for a mask means
         everywhere. Or two label maps, {"content": map, "style": map}: equal colours are one region.
     init: first picture: "content" (default), "noise", "style", or any image.
     color: "none" (default) takes the style's colours, "match" gives the style the content's colours
-        first, "luminance" paints brightness only and keeps the content's colours.
+        first, "luminance" paints brightness only and keeps the content's colours, "post" puts the
+        content's colours back in the end.
     smoothness: weight of total variation; default 0.
     normalization, balance: of the losses, see Content and Style.
     options: see RunOptions; in the one-call form EngineOptions too.
@@ -123,16 +136,20 @@ def style_transfer(
     arguments = dict(locals())
     run = run_options(options, "style_transfer")
     picture = load(content, name="content")
-    styles = weighted_pictures(style, "style")
     height, width = fit_size(size, picture.pixels.shape[1:])
     for value, name in ((strength, "strength"), (smoothness, "smoothness")):
         if not isinstance(value, (int, float)) or not 0 <= value < np.inf:
             raise ObjectiveError(f"{name} must be a number ≥ 0, not {value!r}")
-    if color not in ("none", "luminance", "match"):
-        raise ObjectiveError(f'color must be "none", "luminance" or "match", not {color!r}')
-
+    if color not in ("none", "luminance", "match", "post"):
+        raise ObjectiveError(f'color must be "none", "luminance", "match" or "post", not {color!r}')
     regions = [] if masks is None else read_regions(masks)
-    given_styles, styles, target = styles, styles.shares(), picture
+    strengths = None if strength_map is None else load_strengths(strength_map)
+    if strengths is not None and masks is None:
+        regions = [Region(None)]
+    check_guided(regions, style_loss, normalization)
+    longest = round(max(height, width) * positive_scale(style_scale))
+    given_styles, styles = scaled_styles(self, style, longest, run)
+    target = picture
 
     def recolour(style: Picture) -> Picture:
         """A style image in the colours that are asked for."""
@@ -151,17 +168,15 @@ def style_transfer(
     if content_layers is None:
         content_layers = RANDOM_CONTENT_LAYERS if random else CONTENT_LAYERS
     objective: Term | Sum = Content(target, content_layers, normalization=normalization)
-    if masks is not None:
-        check_guided(style_loss, normalization)
     chosen, style_layers = statistics(
-        "gram" if masks is not None else style_loss,
+        style_loss,
         style_layers,
         random=random,
         normalization=normalization,
     )
     if strength > 0:
         weight = strength * (RANDOM_STYLE_WEIGHT if random else STYLE_WEIGHT)
-        if masks is None:
+        if not regions:
             objective = objective + weight * style_term(
                 chosen,
                 styles,
@@ -176,6 +191,9 @@ def style_transfer(
                 styles,
                 style_layers,
                 recolour=recolour,
+                statistics=chosen,
+                strength_map=strengths,
+                by_area=True,
                 scale=style_scale,
                 balance=balance,
             )
@@ -199,6 +217,7 @@ def style_transfer(
         style=given_styles,
         init=given or init,
         masks=None if masks is None else loaded_masks(masks),
+        strength_map=strengths,
     )
     alpha = None
     if picture.alpha is not None:
@@ -220,7 +239,7 @@ def style_transfer(
         job=job,
         alpha=alpha,
         margin=MARGIN,
-        finish=finish if color == "luminance" else None,
+        finish=finish if color in ("luminance", "post") else None,
         **run,
     )
 
@@ -239,49 +258,31 @@ def statistics(
     return loss, layers
 
 
-def check_guided(style_loss: str, normalization: str) -> None:
-    """Raises ObjectiveError for settings that guided Gram matrices do not have."""
-    if style_loss not in ("auto", "gram") or normalization != "relative":
+def scaled_styles(
+    synthesizer: Synthesizer, style: Any, longest: int, run: Mapping[str, Any]
+) -> tuple[Any, WeightedPictures]:
+    """The style as it was given, loaded; and with shares, made of two where it is.
+
+    longest: the longer side that the style has beside the picture.
+    """
+    if not isinstance(style, Mapping):
+        given = weighted_pictures(style, "style")
+        return given, given.shares()
+    if set(style) != {"coarse", "fine"}:
         raise ObjectiveError(
-            "regions take over relative Gram matrices; leave style_loss and normalization at their "
-            "defaults beside masks"
+            'a style of two scales is {"coarse": picture, "fine": picture}, not a mapping with '
+            f"{sorted(map(str, style))}"
         )
+    loaded = {name: load(style[name], name=f"{name} style") for name in ("coarse", "fine")}
+    made = combined_style(synthesizer, loaded["coarse"], loaded["fine"], max(16, longest), run)
+    return loaded, WeightedPictures(((made, 1.0),))
 
 
-def guided_styles(
-    regions: Sequence[Region],
-    styles: WeightedPictures,
-    layers: Layers,
-    *,
-    recolour: Callable[[Picture], Picture] = lambda picture: picture,
-    **settings: Any,
-) -> Sum:
-    """A guided style for each region, with weights that add up to 1; `recolour` its own images."""
-    if len(styles.pairs) > 1 and any(region.picture is None for region in regions):
-        raise ObjectiveError(
-            "of several styles, each region names its own: (content mask, style mask, style)"
-        )
-    terms = [
-        GuidedStyle(
-            styles if region.picture is None else recolour(region.picture),
-            layers,
-            **settings,
-            content_mask=region.content,
-            style_mask=region.style,
-            weight=1.0 / len(regions),
-        )
-        for region in regions
-    ]
-    return Sum(tuple(terms))
-
-
-def loaded_masks(masks: Any) -> Any:
-    """Masks with their pictures loaded, for the record."""
-    if isinstance(masks, Mapping):
-        return {name: loaded_masks(item) for name, item in masks.items()}
-    if isinstance(masks, (list, tuple)):
-        return [loaded_masks(item) for item in masks]
-    return None if masks is None else load(masks, name="mask")
+def positive_scale(scale: Any) -> float:
+    """A scale. Raises ObjectiveError where it is not a positive number."""
+    if not isinstance(scale, (int, float)) or not 0 < scale < np.inf:
+        raise ObjectiveError(f"scale must be a positive number, not {scale!r}")
+    return float(scale)
 
 
 def in_colour(kind: Kind) -> Kind:
