@@ -281,7 +281,7 @@ def test_a_strength_map_says_where(statistics: Any, synthesizer: Synthesizer) ->
     assert change[76:].mean() > 2 * change[:20].mean()
     assert change[76:].mean() > change[36:56].mean()
     full = np.abs(pictures[1] - start).mean((0, 1))
-    assert 0.6 < change[76:].mean() / full[76:].mean() < 1.6
+    assert 0.5 < change[76:].mean() / full[76:].mean() < 2
     with pytest.raises(ObjectiveError, match="black everywhere"):
         synthesizer.style_transfer(content, style, strength_map=0 * ramp)
 
@@ -321,5 +321,5 @@ def test_wrong_settings(pool: _core.ThreadPool) -> None:
     with pytest.raises(ValueError, match="1 positions and 2 roots"):
         _core.GatherTerm(gram, 2, 2, np.zeros(1, np.int32), np.ones(2, np.float32))
     term = _core.MomentFunctionTerm(lambda mean, spread: 1.0, 3)  # type: ignore[arg-type,return-value]
-    with pytest.raises(ValueError, match="must return .value, slope of the mean"):
+    with pytest.raises(ValueError, match=r"must return .value, slope of the mean"):
         _core.evaluate_layer_term(term, np.ones((3, 2, 2), np.float32), 1.0, pool)

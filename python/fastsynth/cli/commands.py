@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastsynth._errors import DivergenceError, ObjectiveError
+from fastsynth.cli.regions import masks_of, style_of
 
 if TYPE_CHECKING:
     from fastsynth.image import ImageArray
@@ -26,14 +27,19 @@ INTERRUPTED = 130
 def transfer(options: argparse.Namespace) -> int:
     """fastsynth transfer"""
     arguments = {
-        "style": _weighted(options.style),
+        "style": style_of(options, _weighted(options.style)),
         "strength": options.strength,
         "style_scale": options.style_scale,
         "style_loss": options.style_loss,
         "color": options.color,
         "init": options.init,
         "smoothness": options.smoothness,
-        **_given(content_layers=options.content_layers, style_layers=options.style_layers),
+        **_given(
+            content_layers=options.content_layers,
+            style_layers=options.style_layers,
+            masks=masks_of(options),
+            strength_map=options.strength_map,
+        ),
     }
     return _synthesize(options, "style_transfer", options.content, **arguments)
 

@@ -8,6 +8,7 @@ from typing import Any
 from fastsynth.cli import analogy, batch, commands, dream, score
 from fastsynth.cli.compose import add_compose
 from fastsynth.cli.pattern import add_pattern
+from fastsynth.cli.regions import add_doodle, add_regions
 
 __all__ = ["build_parser"]
 
@@ -46,10 +47,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     verb.add_argument(
         "--color",
-        choices=("none", "luminance", "match"),
+        choices=("none", "luminance", "match", "post"),
         default="none",
         help="keep the content's colours: match = recolour the style first, luminance = paint "
-        "brightness only (default: %(default)s)",
+        "brightness only, post = put them back in the end (default: %(default)s)",
     )
     verb.add_argument(
         "--init",
@@ -67,9 +68,11 @@ def build_parser() -> argparse.ArgumentParser:
         default=0.0,
         help="weight of total variation (default: %(default)s)",
     )
+    add_regions(verb)
     _run_options(verb)
 
     _add_texture(verbs)
+    add_doodle(verbs)
 
     verb = _verb(verbs, "invert", commands.invert, "make a picture from the features of another")
     verb.add_argument("picture", metavar="IMAGE", help="the picture whose features are inverted")
@@ -160,7 +163,9 @@ def _add_texture(verbs: Any) -> None:
         "--scale", type=float, default=1.0, help="size of the features (default: %(default)s)"
     )
     verb.add_argument(
-        "--init", default="noise", help="first picture: noise or a file (default: %(default)s)"
+        "--init",
+        default="auto",
+        help="first picture: noise (= auto) or a file (default: %(default)s)",
     )
     verb.add_argument("--layers", type=_layers, help="such as conv1_1,conv2_1,conv3_1")
     _statistics(verb)

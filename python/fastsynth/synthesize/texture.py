@@ -251,7 +251,8 @@ def one_level(init: Any, run: RunOptions) -> RunOptions:
     evaluations = run.get("max_evaluations")
     if evaluations is None:
         return {"scales": 1, "max_evaluations": PATCH_EVALUATIONS}
-    return {"scales": 1} if isinstance(evaluations, int) else {}
+    single = isinstance(evaluations, int) or len(evaluations) == 1
+    return {"scales": 1} if single else {}
 
 
 def lattice_scales(lattice: Lattice, size: tuple[int, int]) -> int:
