@@ -27,7 +27,6 @@ import fastsynth as fs
 from fastsynth.objective import Canvas, plan
 
 MARGIN = 16
-SHALLOW = ["conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1"]
 
 
 def arguments() -> argparse.Namespace:
@@ -64,21 +63,15 @@ def objectives(size: int) -> dict[str, Callable[[], Any]]:
     gram = content + 10 * fs.Style(style)
     there = quarters(size, 0.9)
 
-    def guided(tilt: float, layers: Any = None, **settings: Any) -> Any:
+    def guided(tilt: float, **settings: Any) -> Any:
         masks = zip(quarters(size, tilt), there, strict=True)
-        more = {} if layers is None else {"layers": layers}
-        terms = [
-            fs.GuidedStyle(style, content_mask=c, style_mask=s, **more, **settings)
-            for c, s in masks
-        ]
+        terms = [fs.GuidedStyle(style, content_mask=c, style_mask=s, **settings) for c, s in masks]
         return content + sum(terms[1:], terms[0])
 
-    shallow = content + 10 * fs.Style(style, SHALLOW)
     return {
         "plain transfer": lambda: gram,
         "+ autocorrelation": lambda: gram + fs.Autocorrelation(style),
-        "+ shifted Gram, 2 layers": lambda: gram + fs.ShiftedGram(style, ["conv2_1", "conv3_1"]),
-        "+ shifted Gram, 5 layers": lambda: gram + fs.ShiftedGram(style),
+        "+ shifted Gram": lambda: gram + fs.ShiftedGram(style),
         "+ spectrum": lambda: gram + fs.Spectrum(style),
         "+ pyramid Gram": lambda: gram + fs.PyramidGram(style),
         "instead guided, 4 quarters": lambda: guided(0.0),
@@ -90,7 +83,6 @@ def objectives(size: int) -> dict[str, Callable[[], Any]]:
         "instead mmd_gaussian": lambda: content + fs.MMD(style, kernel="gaussian"),
         "instead sliced_wasserstein": lambda: content + fs.SlicedWasserstein(style),
         "instead histogram": lambda: content + fs.Histogram(style),
-        "shallow Gram": lambda: shallow,
     }
 
 

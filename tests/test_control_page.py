@@ -21,7 +21,7 @@ def test_python_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FASTSYNTH_HOME", str(tmp_path / "home"))
     blocks = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-    assert len(blocks) == 5
+    assert len(blocks) == 8
     namespace: dict[str, object] = {}
     for block in blocks:
         quick = re.sub(r", max_evaluations=\d+", "", block)

@@ -153,6 +153,7 @@ def test_the_statistics_of_a_transfer(synthesizer: fs.Synthesizer) -> None:
         ("style", {"style_loss": "gram"}),
         ("style", {"normalization": "paper"}),
         ("guided_style", {"masks": full}),
+        ("guided_style", {"masks": full, "style_loss": "gram"}),
         ("mmd_linear", {"style_loss": "mmd_linear"}),
     ]:
         result = synthesizer.style_transfer(

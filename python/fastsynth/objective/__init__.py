@@ -12,7 +12,7 @@ from fastsynth.objective.losses import StyleLoss, style_term
 from fastsynth.objective.moments import MMD, BNStatistics, MeanCovariance
 from fastsynth.objective.plan import Plan, Sources, plan, with_margin
 from fastsynth.objective.pyramid import PYRAMID_LAYERS, PyramidGram
-from fastsynth.objective.shifted import ShiftedGram
+from fastsynth.objective.shifted import SHIFTED_LAYERS, ShiftedGram
 from fastsynth.objective.smooth import AlphaNorm, RangePenalty, TotalVariation
 from fastsynth.objective.style import STYLE_LAYERS, Style
 
@@ -21,6 +21,7 @@ __all__ = [
     "LONG_RANGE_LAYERS",
     "MMD",
     "PYRAMID_LAYERS",
+    "SHIFTED_LAYERS",
     "STYLE_LAYERS",
     "Activation",
     "AlphaNorm",

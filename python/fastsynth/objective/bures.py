@@ -11,7 +11,7 @@ import numpy as np
 from fastsynth._errors import ObjectiveError
 from fastsynth.objective.autocorrelation import centred, components
 from fastsynth.objective.exemplar import ExemplarTerm
-from fastsynth.objective.moments import as_floats, moments, positive
+from fastsynth.objective.moments import moments, positive
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,7 +39,7 @@ class GaussianWasserstein(ExemplarTerm):
 
     components: number of the exemplar's principal components that are compared at each layer;
         default 64, which have nearly all of the variance. The eigenvalues of a matrix of this size
-        are found at each evaluation, in NumPy: 64 take about a millisecond, 256 some thirty.
+        are found at each evaluation, in NumPy: 64 take some milliseconds.
     image, layers, sizing, scale, balance, network: see ExemplarTerm.
 
     Raises ObjectiveError for unknown settings, ImageError for unusable pictures.
@@ -68,25 +68,31 @@ class GaussianWasserstein(ExemplarTerm):
         maps = [(centred(feature.astype(np.float64)), share) for feature, share in targets]
         mixtures = components(maps, self.components)
         mean, gram = moments(targets)
-        covariance = mixtures @ (gram - np.outer(mean, mean)) @ mixtures.T
-        return _core.ProjectedTerm(
-            _core.MomentFunctionTerm(wasserstein(mixtures @ mean, covariance), len(mixtures)),
-            as_floats(mixtures),
-        )
+        judge = wasserstein(mean, gram - np.outer(mean, mean), mixtures)
+        return _core.MomentFunctionTerm(judge, len(mean))
 
 
-def wasserstein(mean: Array, covariance: Array) -> Judge:
-    """Moments ↦ (value, dvalue/dmean, dvalue/dcovariance), relative to the target's variance."""
-    scale = 1.0 / positive(float(np.trace(covariance)), float(mean @ mean))
-    root = square_roots(covariance)[0]
+def wasserstein(mean: Array, covariance: Array, mixtures: Array) -> Judge:
+    """Moments ↦ (value, dvalue/dmean, dvalue/dcovariance), relative to the target's variance.
+
+    mixtures: (K, C) of channels, of which the Gaussians are compared.
+    """
+    wanted = mixtures @ covariance @ mixtures.T
+    scale = 1.0 / positive(float(np.trace(wanted)), float(mean @ mean))
+    root = square_roots(wanted)[0]
 
     def judge(found: Array, spread: Array) -> tuple[float, Array, Array]:
-        d = found - mean
-        middle, inverse = square_roots(root @ spread @ root)
-        value = float(d @ d) + float(np.trace(spread) + np.trace(covariance) - 2 * np.trace(middle))
+        d = mixtures @ (found - mean)
+        mixed = mixtures @ spread @ mixtures.T
+        middle, inverse = square_roots(root @ mixed @ root)
+        value = float(d @ d) + float(np.trace(mixed) + np.trace(wanted) - 2 * np.trace(middle))
         # d tr M^½ = ½ tr M^-½ dM: the slope is 1 less the map that carries C to C₀.
-        slope = np.eye(len(mean)) - root @ inverse @ root
-        return scale * max(value, 0.0), 2 * scale * d, scale * slope
+        slope = np.eye(len(mixtures)) - root @ inverse @ root
+        return (
+            scale * max(value, 0.0),
+            2 * scale * (d @ mixtures),
+            scale * (mixtures.T @ slope @ mixtures),
+        )
 
     return judge
 

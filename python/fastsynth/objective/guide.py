@@ -58,8 +58,8 @@ class GuidedStyle(ExemplarTerm):
     strength_map: a picture of any size: how much a place of the picture takes part, black none,
         white (default) all; its brightness multiplies T².
     content_mask, style_mask: pictures, white inside, any size; default: everywhere. At each layer
-        they are eroded by what its positions see, so that a region's statistics are its own; where
-        nothing is left, they are only reduced.
+        the style's is eroded by what the positions see, so that a region's statistics are its own;
+        where nothing is left, it is only reduced, as the content's is: no place is left out.
     image, layers, sizing, scale, balance, network: see ExemplarTerm; one image.
 
     Raises ObjectiveError for an empty mask or several images.
@@ -107,7 +107,7 @@ class GuidedStyle(ExemplarTerm):
         rows, columns = canvas.height // stride, canvas.width // stride
         border = canvas.margin // stride
         shape = (max(1, rows - 2 * border), max(1, columns - 2 * border))
-        here = layer_guide(self.content_mask, inner, layer, stride, shape)
+        here = layer_guide(self.content_mask, inner, layer, stride, shape, eroded=False)
         if self.strength_map is not None:
             here = weakened(here, strengths_at(self.strength_map, shape))
         if self.statistics == "gram":
@@ -200,9 +200,17 @@ def gathered_term(
 
 
 def layer_guide(
-    mask: Picture | None, size: tuple[int, int], layer: str, stride: int, shape: tuple[int, ...]
+    mask: Picture | None,
+    size: tuple[int, int],
+    layer: str,
+    stride: int,
+    shape: tuple[int, ...],
+    *,
+    eroded: bool = True,
 ) -> Mask:
     """The mask at a layer's positions, in [0, 1]: only those that see nothing else, if there are.
+
+    eroded: False takes those that see other things, too.
 
     size: of the picture in pixels; shape: rows and columns of the layer.
     """
@@ -214,7 +222,7 @@ def layer_guide(
     inside = (box(full, reach) > 0.999).astype(np.float32)
     if reach > 0:
         inside = (box(inside, GROWN) > 1e-6).astype(np.float32) * full
-    for candidate in (inside, full):
+    for candidate in (inside, full) if eroded else (full,):
         guide = np.clip(resize(candidate[None], (rows, columns), "area"), 0.0, 1.0)[0]
         if float(guide.mean()) > EMPTY:
             return np.ascontiguousarray(guide, np.float32)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-__all__ = ["ShiftedGram"]
+__all__ = ["SHIFTED_LAYERS", "ShiftedGram"]
+
+SHIFTED_LAYERS = ("conv2_1", "conv3_1")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -39,7 +41,8 @@ class ShiftedGram(ExemplarTerm):
         than half of the exemplar.
     components: number of the exemplar's principal components that are compared at each layer;
         default 32. The features are those less the exemplar's means.
-    image, layers, sizing, scale, balance, network: see ExemplarTerm.
+    layers: default conv2_1 and conv3_1; shallower ones cost most and see least.
+    image, sizing, scale, balance, network: see ExemplarTerm.
 
     Raises ObjectiveError for unknown settings, ImageError for unusable pictures.
 
@@ -48,6 +51,9 @@ class ShiftedGram(ExemplarTerm):
     ShiftedGram(image=Picture 8x8 RGB uint8, layers={'conv2_1': 1.0}, sizing='native')
     """
 
+    layers: str | Sequence[str] | Mapping[str, float] = field(
+        default_factory=lambda: dict.fromkeys(SHIFTED_LAYERS, 1.0)
+    )
     shifts: Sequence[int] = (4, 8, 16, 32, 64)
     components: int = 32
 
