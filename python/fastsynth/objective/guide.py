@@ -58,8 +58,10 @@ class GuidedStyle(ExemplarTerm):
     strength_map: a picture of any size: how much a place of the picture takes part, black none,
         white (default) all; its brightness multiplies T².
     content_mask, style_mask: pictures, white inside, any size; default: everywhere. At each layer
-        the style's is eroded by what the positions see, so that a region's statistics are its own;
-        where nothing is left, it is only reduced, as the content's is: no place is left out.
+        they are eroded by what its positions see, so that a region's statistics are its own; where
+        nothing is left, they are only reduced.
+    eroded: False only reduces the content's mask, so that no band between regions is left out;
+        default True.
     image, layers, sizing, scale, balance, network: see ExemplarTerm; one image.
 
     Raises ObjectiveError for an empty mask or several images.
@@ -69,6 +71,7 @@ class GuidedStyle(ExemplarTerm):
     style_mask: Any = None
     statistics: Literal["gram", "mean_covariance"] = "gram"
     strength_map: Any = None
+    eroded: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -107,7 +110,7 @@ class GuidedStyle(ExemplarTerm):
         rows, columns = canvas.height // stride, canvas.width // stride
         border = canvas.margin // stride
         shape = (max(1, rows - 2 * border), max(1, columns - 2 * border))
-        here = layer_guide(self.content_mask, inner, layer, stride, shape, eroded=False)
+        here = layer_guide(self.content_mask, inner, layer, stride, shape, eroded=self.eroded)
         if self.strength_map is not None:
             here = weakened(here, strengths_at(self.strength_map, shape))
         if self.statistics == "gram":

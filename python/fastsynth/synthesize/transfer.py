@@ -194,6 +194,7 @@ def style_transfer(
                 statistics=chosen,
                 strength_map=strengths,
                 by_area=True,
+                eroded=False,
                 scale=style_scale,
                 balance=balance,
             )
