@@ -80,21 +80,31 @@ def wasserstein(mean: Array, covariance: Array, mixtures: Array) -> Judge:
     wanted = mixtures @ covariance @ mixtures.T
     scale = 1.0 / positive(float(np.trace(wanted)), float(mean @ mean))
     root = square_roots(wanted)[0]
+    across = np.ascontiguousarray(mixtures.T)
 
     def judge(found: Array, spread: Array) -> tuple[float, Array, Array]:
-        d = mixtures @ (found - mean)
-        mixed = mixtures @ spread @ mixtures.T
-        middle, inverse = square_roots(root @ mixed @ root)
+        d = np.einsum("kc,c->k", mixtures, found - mean)
+        mixed = product(product(mixtures, spread), mixtures)
+        middle, inverse = square_roots(product(product(root, mixed), root))
         value = float(d @ d) + float(np.trace(mixed) + np.trace(wanted) - 2 * np.trace(middle))
         # d tr M^½ = ½ tr M^-½ dM: the slope is 1 less the map that carries C to C₀.
-        slope = np.eye(len(mixtures)) - root @ inverse @ root
+        slope = np.eye(len(mixtures)) - product(product(root, inverse), root)
         return (
             scale * max(value, 0.0),
-            2 * scale * (d @ mixtures),
-            scale * (mixtures.T @ slope @ mixtures),
+            2 * scale * np.einsum("k,kc->c", d, mixtures),
+            scale * product(product(across, slope), across),
         )
 
     return judge
+
+
+def product(a: Array, b: Array) -> Array:
+    """a bᵀ without BLAS: its threads would go on spinning on the cores of the engine's.
+
+    >>> product(np.eye(2), np.array([[1.0, 2.0], [3.0, 4.0]])).tolist()
+    [[1.0, 3.0], [2.0, 4.0]]
+    """
+    return np.asarray(np.einsum("ij,kj->ik", a, b))
 
 
 def square_roots(matrix: Array) -> tuple[Array, Array]:
@@ -102,4 +112,5 @@ def square_roots(matrix: Array) -> tuple[Array, Array]:
     values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
     roots = np.sqrt(np.maximum(values, 0.0))
     floor = max(float(roots[-1]) * FLOOR, 1e-150)
-    return (vectors * roots) @ vectors.T, (vectors / np.maximum(roots, floor)) @ vectors.T
+    inverse = product(vectors / np.maximum(roots, floor), vectors)
+    return product(vectors * roots, vectors), inverse
