@@ -10,6 +10,7 @@ import scipy.linalg
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy.stats import wasserstein_distance
 
 from fastsynth._errors import ImageError
 from fastsynth.image import (
@@ -17,6 +18,7 @@ from fastsynth.image import (
     keep_luminance,
     linear_to_srgb,
     luminance,
+    match_distribution,
     match_histogram,
     match_mean_covariance,
     split_luminance,
@@ -209,6 +211,43 @@ def test_histogram_matching() -> None:
     assert np.ptp(constant, axis=(1, 2)).max() == 0
 
 
+def sliced_distance(a: np.ndarray, b: np.ndarray) -> float:
+    """The largest W1 distance of two pictures' colours over 20 directions, by SciPy."""
+    rng = np.random.default_rng(5)
+    return max(
+        wasserstein_distance(line @ a.reshape(3, -1), line @ b.reshape(3, -1))
+        for line in (v / np.linalg.norm(v) for v in rng.normal(size=(20, 3)))
+    )
+
+
+def test_distribution_matching_matches_jointly() -> None:
+    """Two clusters of colour: channel by channel the wrong pairs of values would come about."""
+    target = np.empty((3, 30, 40), np.float32)
+    target[:, :15], target[:, 15:] = np.array([0.8, 0.2, 0.3])[:, None, None], 0.4
+    target += RNG.normal(0, 0.03, target.shape).astype(np.float32)
+    source = mixed(48, 36, 1)
+    out = match_distribution(source, [(target, 1.0)])
+    assert out.dtype == np.float32
+    assert out.shape == source.shape
+    assert sliced_distance(source, target) > 0.1
+    assert sliced_distance(match_histogram(source, target), target) > 0.03
+    assert sliced_distance(out, target) < 0.015
+    np.testing.assert_array_equal(out, match_distribution(source, [(target, 1.0)]))
+    np.testing.assert_allclose(match_distribution(source, [(source, 2.0)]), source, atol=2e-3)
+
+
+def test_distribution_matching_of_mixtures_and_flat_pictures() -> None:
+    dark, light = mixed(20, 20, 2) * 0.3, 0.7 + mixed(30, 20, 3) * 0.3
+    out = match_distribution(mixed(40, 40, 4), [(dark, 1.0), (light, 3.0), (dark + 5, 0.0)])
+    assert out.max() < 1.1
+    assert np.mean(luminance(out) > 0.55) == pytest.approx(0.75, abs=0.01)
+    # A flat picture gets the mean colour, and a grey target leaves no colour.
+    flat = match_distribution(np.full((3, 8, 8), 0.2, np.float32), [(light, 1.0)])
+    np.testing.assert_allclose(flat[:, 0, 0], light.mean((1, 2)), atol=5e-3)
+    grey = match_distribution(mixed(40, 40, 6), [(dark[:1].repeat(3, 0), 1.0)])
+    assert np.ptp(grey, axis=0).max() < 0.02
+
+
 def test_other_shapes_and_modes_are_refused() -> None:
     good = mixed(4, 4, 0)
     with pytest.raises(ImageError, match="mode is 'best'"):
@@ -218,6 +257,8 @@ def test_other_shapes_and_modes_are_refused() -> None:
         lambda bad: match_mean_covariance(bad, good),
         lambda bad: match_mean_covariance(good, bad),
         lambda bad: match_histogram(good, bad),
+        lambda bad: match_distribution(bad, [(good, 1.0)]),
+        lambda bad: match_distribution(good, [(bad, 1.0)]),
         lambda bad: keep_luminance(bad, good),
     ):
         with pytest.raises(ImageError, match=r"shape \(4, 4\); expected planar"):

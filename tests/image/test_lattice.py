@@ -74,6 +74,21 @@ def test_bending_moves_the_lattice_onto_the_tile() -> None:
     assert share > fold(picture.astype(np.float64), basis)[1]
 
 
+def test_a_fifth_of_the_cell_is_found() -> None:
+    """Whole lags hit a turned square lattice at (2a + b, 2b - a) best: five times its cell."""
+    basis = 19.0 * np.array([[np.cos(0.35), -np.sin(0.35)], [np.sin(0.35), np.cos(0.35)]])
+    rows, columns = np.mgrid[:192, :192]
+    u, v = np.tensordot(np.linalg.inv(basis), np.stack([rows, columns]), 1)
+    off = np.hypot(*np.tensordot(basis, np.stack([u - np.round(u), v - np.round(v)]), 1))
+    shade = np.random.default_rng(0).normal(1.0, 0.15, (40, 40))
+    shades = shade[np.round(u).astype(int) % 40, np.round(v).astype(int) % 40]
+    plane = 0.9 - 0.7 * shades * np.clip(6.5 - off, 0, 1)
+    lattice = find_lattice(np.stack([plane] * 3).clip(0, 1).astype(np.float32))
+    assert lattice is not None
+    assert np.hypot(*lattice.a) == pytest.approx(19, abs=0.1)
+    assert np.hypot(*lattice.b) == pytest.approx(19, abs=0.1)
+
+
 def test_stripes_have_a_lattice() -> None:
     plane = np.where(np.arange(80) // 6 % 2, 0.8, 0.2)[:, None] * np.ones((1, 90))
     lattice = find_lattice(np.stack([plane] * 3).astype(np.float32))

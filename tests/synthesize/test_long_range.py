@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.stats import wasserstein_distance
 
 from fastsynth import ObjectiveError, Synthesizer, replay
 from fastsynth.image.lattice import fold
@@ -107,6 +108,23 @@ def test_long_range_weights_its_term(synthesizer: Synthesizer) -> None:
     assert losses[1] == pytest.approx(4 * losses[0])
 
 
+def test_colours_are_those_of_the_exemplar(synthesizer: Synthesizer) -> None:
+    """Grey outside the joints' and the bricks' colours goes; "none" leaves it."""
+    exemplar = bricks(60, 72)
+
+    def distance(**keywords: Any) -> float:
+        picture = synthesizer.synthesize_texture(
+            exemplar, size=(64, 56), max_evaluations=6, **keywords
+        ).array
+        return max(
+            wasserstein_distance(picture[..., c].ravel(), exemplar[..., c].ravel())
+            for c in range(3)
+        )
+
+    assert distance() < 2.0  # of 255
+    assert distance(color="none") > 2 * distance()
+
+
 @pytest.mark.parametrize("seamless", [False, True])
 def test_replay_repeats_it(seamless: bool, synthesizer: Synthesizer, tmp_path: Any) -> None:
     exemplar = bricks(60, 72)
@@ -126,6 +144,7 @@ def test_replay_repeats_it(seamless: bool, synthesizer: Synthesizer, tmp_path: A
         ({"long_range": float("nan")}, "long_range must be"),
         ({"long_range": True}, "long_range must be"),
         ({"seamless": "yes"}, "seamless must be True or False"),
+        ({"color": "luminance"}, 'color must be "match" or "none"'),
         ({"style_loss": "grams"}, "style_loss must be one of"),
         ({"style_loss": "mmd_linear", "normalization": "paper"}, "always relative"),
     ],

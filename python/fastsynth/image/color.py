@@ -8,6 +8,7 @@ quantity, which has Rec. 709 weights on linear light and no use here.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -23,6 +24,11 @@ REC601 = np.array([0.299, 0.587, 0.114])
 # (standard deviation .0032). Stretching such a direction to the target's spread would turn rounding
 # noise into coloured grain.
 _NOISE_VARIANCE = 1e-5
+
+# Of match_distribution: turned frames, quantiles of an axis, pixels that they are taken from.
+FRAMES = 8
+LEVELS = np.linspace(0.0, 1.0, 1025)
+SAMPLES = 1 << 16
 
 
 def srgb_to_linear(values: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -181,6 +187,70 @@ def match_histogram(
         mapped = np.interp(rank, places, ordered).astype(np.float32)
         out[channel] = mapped[inverse].reshape(source.shape[1:])
     return out
+
+
+def match_distribution(
+    source: NDArray[np.float32], targets: Sequence[tuple[NDArray[np.float32], float]]
+) -> NDArray[np.float32]:
+    """Give the colours of `source` (3, H, W) the joint distribution of those of the targets.
+
+    targets: pictures (3, H, W) of any sizes, with their shares, ≥ 0 and not all 0.
+
+    In each of 8 frames of the colour space - the targets' principal axes, then turned ones - every
+    axis' distribution is moved to the targets' (iterative distribution transfer: Pitié, Kokaram,
+    Dahyot 2005). Pixels of one colour stay so. Quantiles come from at most 2^16 pixels of each
+    picture, evenly spaced; nothing is random. Values are not clipped. Raises ImageError for other
+    shapes.
+
+    >>> grey = np.linspace(0, 1, 48, dtype=np.float32).reshape(1, 4, 12).repeat(3, 0)
+    >>> match_distribution(grey, [(0.5 * grey, 1.0)]).max().round(2)
+    np.float32(0.5)
+    """
+    _check("source", source)
+    for target, _ in targets:
+        _check("target", target)
+    moved = source.reshape(3, -1).astype(np.float64)
+    sample = _spread(moved)
+    wanted = [(_spread(pixels.reshape(3, -1).astype(np.float64)), w) for pixels, w in targets if w]
+    rng = np.random.default_rng(0)
+    axes = np.linalg.eigh(np.cov(np.concatenate([pixels for pixels, _ in wanted], axis=1)))[1].T
+    for index in range(FRAMES):
+        frame = np.linalg.qr(rng.normal(size=(3, 3)))[0] if index else axes
+        turned, seen = frame @ moved, frame @ sample
+        goals = [(frame @ pixels, share) for pixels, share in wanted]
+        for axis in range(3):
+            # One value for many quantiles is a flat place: it goes to their mean.
+            now, runs = np.unique(_quantiles(seen[axis]), return_inverse=True)
+            goal = _mixed_quantiles([(pixels[axis], share) for pixels, share in goals])
+            goal = np.bincount(runs, goal) / np.bincount(runs)
+            turned[axis] = np.interp(turned[axis], now, goal)
+            seen[axis] = np.interp(seen[axis], now, goal)
+        moved, sample = frame.T @ turned, frame.T @ seen
+    return moved.reshape(source.shape).astype(np.float32)
+
+
+def _spread(flat: NDArray[np.float64]) -> NDArray[np.float64]:
+    """At most SAMPLES of the pixels (3, n), evenly spaced."""
+    count = flat.shape[1]
+    if count <= SAMPLES:
+        return flat
+    return np.asarray(flat[:, np.linspace(0, count - 1, SAMPLES).astype(np.int64)])
+
+
+def _quantiles(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Quantiles at LEVELS."""
+    return np.interp(LEVELS, np.linspace(0.0, 1.0, len(values)), np.sort(values))
+
+
+def _mixed_quantiles(parts: Sequence[tuple[NDArray[np.float64], float]]) -> NDArray[np.float64]:
+    """Quantiles at LEVELS of a mixture of samples with these shares."""
+    if len(parts) == 1:
+        return _quantiles(parts[0][0])
+    values = np.concatenate([part for part, _ in parts])
+    weights = np.concatenate([np.full(len(part), share / len(part)) for part, share in parts])
+    order = np.argsort(values, kind="stable")
+    places = np.cumsum(weights[order]) - 0.5 * weights[order]
+    return np.asarray(np.interp(LEVELS * weights.sum(), places, values[order]))
 
 
 def _check(name: str, pixels: NDArray[np.float32]) -> None:

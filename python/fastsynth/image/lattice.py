@@ -283,7 +283,7 @@ def fold(
 
 
 def simplify(pixels: NDArray[np.float64], basis: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The lattice with a half or a third of the cell, as long as that explains nearly as much.
+    """The lattice with a half, third or fifth of the cell, as long as that explains nearly as much.
 
     Whole lags miss short periods of broken length, and find their multiples.
     """
@@ -291,7 +291,7 @@ def simplify(pixels: NDArray[np.float64], basis: NDArray[np.float64]) -> NDArray
     for _ in range(4):
         a, b = basis[:, 0], basis[:, 1]
         trials = []
-        for part in (2, 3):
+        for part in (2, 3, 5):
             for steps in range(part):
                 trials += [((a + steps * b) / part, b), (a, (b + steps * a) / part)]
         found = []

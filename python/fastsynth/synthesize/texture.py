@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from fastsynth._errors import ObjectiveError
-from fastsynth.image import Picture, bent, find_lattice, fit_size, opaque_rectangle, resize
+from fastsynth.image import (
+    Picture,
+    bent,
+    find_lattice,
+    fit_size,
+    match_distribution,
+    opaque_rectangle,
+    resize,
+)
 from fastsynth.image.regularity import REGULAR, regularity
 from fastsynth.image.regularity import SMALLEST as SMALLEST_REGULAR
 from fastsynth.objective import (
@@ -62,7 +70,9 @@ NOISE = 0.02
 # A first picture of patches has its large forms: one level, and so many evaluations, give it the
 # statistics. Coarser levels would only take it apart.
 PATCH_EVALUATIONS = 60
-FEWEST = 5.0  # px of the shorter period at the coarsest level
+# px of the shorter period at the coarsest level: with fewer, the joints of a wall are lost there
+# and do not come back in their places.
+FEWEST = 9.0
 # px that the network sees of a seamless picture's continuation: all that reaches conv4_1 from
 # within the tile.
 WRAP = 32
@@ -79,6 +89,7 @@ def synthesize_texture(
     long_range: Literal["auto", "off", "strong"] | float = "auto",
     seamless: bool = False,
     style_loss: StyleLoss = "auto",
+    color: Literal["match", "none"] = "match",
     masks: Masks | None = None,
     smoothness: float = 0.0,
     normalization: Normalization = "relative",
@@ -106,6 +117,8 @@ def synthesize_texture(
     seamless: True makes a tile that fits together with itself on all sides; default False.
     style_loss: the statistics that are taken over: "gram", "mean_covariance", …, see style_term;
         "auto" (default) is "gram" for trained weights and "mean_covariance" for random ones.
+    color: "match" (default) gives the finished picture the exemplar's distribution of colours, see
+        image.match_distribution; "none" leaves it as optimised. Beside masks it is left as it is.
     masks: where the parts of the exemplar go: two label maps, {"content": the painted one,
         "style": the exemplar's}, or regions as in style_transfer (semantic doodles, Champandard
         2016). The exemplar is then scaled to the picture's size, and long_range is off.
@@ -131,7 +144,7 @@ def synthesize_texture(
     regions = [] if masks is None else read_regions(masks)
     drawn = next((region.content for region in regions if region.content is not None), picture)
     height, width = fit_size(size, drawn.pixels.shape[1:])
-    check(smoothness, seamless, scale)
+    check(smoothness, seamless, scale, color)
     # Masks lie on the whole exemplar; else what shows through is no part of the texture.
     seen = exemplars if regions else opaque_parts(exemplars)
     pattern = seen.pairs[0][0]
@@ -193,6 +206,7 @@ def synthesize_texture(
         objective,
         (height, width),
         first,
+        finish=colours_of(seen) if color == "match" and not regions else None,
         pooling="avg",
         kind=picture.kind
         if all(p.kind.grey for p, _ in exemplars.pairs)
@@ -221,7 +235,7 @@ def texture_objective(
     )
 
 
-def check(smoothness: Any, seamless: Any, scale: Any) -> None:
+def check(smoothness: Any, seamless: Any, scale: Any, color: Any) -> None:
     """Raises ObjectiveError for keywords that are not what they must be."""
     if not isinstance(smoothness, (int, float)) or not 0 <= smoothness < np.inf:
         raise ObjectiveError(f"smoothness must be a number ≥ 0, not {smoothness!r}")
@@ -229,6 +243,19 @@ def check(smoothness: Any, seamless: Any, scale: Any) -> None:
         raise ObjectiveError(f"scale must be a positive number, not {scale!r}")
     if not isinstance(seamless, bool):
         raise ObjectiveError(f"seamless must be True or False, not {seamless!r}")
+    if color not in ("match", "none"):
+        raise ObjectiveError(f'color must be "match" or "none", not {color!r}')
+
+
+def colours_of(exemplars: WeightedPictures) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+    """What gives a picture the exemplars' distribution of colours, in their shares."""
+    targets = [(opaque(picture), share) for picture, share in exemplars.shares().pairs]
+
+    def matched(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        # Negative shares push statistics away; no picture has a negative share of its pixels.
+        return match_distribution(pixels, [(part, max(0.0, share)) for part, share in targets])
+
+    return matched
 
 
 def opaque_parts(exemplars: WeightedPictures) -> WeightedPictures:
