@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml CMakeLists.txt $(shell find cpp models -type f)
 
-.PHONY: demo gallery test check format sanitize cluster-test docs clean
+.PHONY: demo gallery test check format sanitize cluster-test docs clean paper
 
 # Style transfer of the pictures in examples/ with the built-in weights: out/demo.png.
 demo: $(VENV)/.installed
@@ -14,6 +14,11 @@ demo: $(VENV)/.installed
 # The pictures and the page of docs/gallery.md.
 gallery: $(VENV)/.installed
 	$(BIN)/python examples/make_gallery.py
+
+# The pictures and the page of docs/paper.md; some minutes.
+paper: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[cpu,score]'
+	$(BIN)/python examples/paper/figures.py
 
 # All checks and tests, as continuous integration runs them.
 test: $(VENV)/.installed-dev
