@@ -13,6 +13,7 @@ void register_common(py::module_& module) {
         .def_property_readonly("threads", &ThreadPool::threads);
 
     module.def("kernel_set", [] { return name_of(kernel_set()); });
+    module.def("has_bf16", &has_bf16);
     module.def("available_kernel_sets", [] {
         std::vector<std::string> names;
         for (KernelSet set : available_kernel_sets()) names.emplace_back(name_of(set));

@@ -110,16 +110,17 @@ void test_convolution(const Shape& shape, const WinogradKernels& winograd, bool 
     const int packs = (to + kernels.out_pack - 1) / kernels.out_pack;
     const int channels = conv.in_blocks * kernels.lanes;
     const std::size_t plane = static_cast<std::size_t>(channels) * kernels.out_pack;
+    const std::size_t point = winograd.is_half ? plane / 2 : plane;  // words of 32 bits
 
     Guarded<float> plain(static_cast<std::size_t>(shape.outputs) * shape.inputs * 9, side);
     fill(plain);
-    Guarded<float> arranged(packs * 9 * plane, side), transformed(packs * n * n * plane, side);
+    Guarded<float> arranged(packs * 9 * plane, side), transformed(packs * n * n * point, side);
     for (int pack = 0; pack < packs; ++pack) {
         float* source = arranged.data() + pack * 9 * plane;
         kernels.arrange(plain.data(), shape.outputs, shape.inputs, is_backward, pack, source);
         for (int row = 0; row < n; ++row)
             winograd.transform_weights(source, channels, row,
-                                       transformed.data() + (pack * n + row) * n * plane, plane);
+                                       transformed.data() + (pack * n + row) * n * point, point);
     }
     conv.weights = is_transformed ? transformed.data() : arranged.data();
 
@@ -169,10 +170,13 @@ void test_convolution(const Shape& shape, const WinogradKernels& winograd, bool 
     });
     for (double& value : expected) value = is_backward ? 0.5 * value : value + 100.0;
     std::ostringstream what;
-    what << "convolution F" << winograd.m << (is_backward ? " backward" : " forward") << " of "
-         << shape.inputs << "x" << shape.outputs << "x" << shape.height << "x" << shape.width;
+    what << "convolution F" << winograd.m << (winograd.is_half ? " bfloat16" : "")
+         << (is_backward ? " backward" : " forward") << " of " << shape.inputs << "x"
+         << shape.outputs << "x" << shape.height << "x" << shape.width;
     expect_close(what.str(), planar(out, to, shape, kernels.lanes), expected,
-                 winograd.m == 4 ? 3e-6 : 2e-5);
+                 winograd.is_half  ? 2e-2
+                 : winograd.m == 4 ? 3e-6
+                                   : 2e-5);
 }
 
 /// Gram matrix and its product with features, of a blocked and of a planar map.
@@ -348,10 +352,13 @@ int run(const char* path) {
     for (Against side : {Against::front, Against::back}) {
         test_vectors(side);
         for (const Shape& shape : shapes) {
-            for (const WinogradKernels* winograd : {kernels.winograd4, kernels.winograd6})
+            for (const WinogradKernels* winograd :
+                 {kernels.winograd4, kernels.winograd6, kernels.winograd4_half}) {
+                if (!winograd) continue;
                 for (bool is_backward : {false, true})
                     for (bool is_transformed : {false, true})
                         test_convolution(shape, *winograd, is_backward, is_transformed, side);
+            }
             test_gram(shape, side, pool);
         }
     }

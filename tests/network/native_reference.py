@@ -25,10 +25,11 @@ if TYPE_CHECKING:
 
 
 POOLINGS: tuple[str, ...] = ("max", "avg")
+# Relative error of the whole chain. In bfloat16 it depends on luck where a map has few values.
 LIMITS: dict[str, float] = {
     "exact": 3e-6,
-    "fast": 1.2e-5,
-}  # relative error, whole chain
+    "fast": 0.15 if _core.has_bf16() else 1.2e-5,
+}
 SHAPES = Path(__file__).resolve().parents[2] / "cpp/tests/shapes.txt"  # shared with the C++ tests
 SIZES = [
     (int(line.split()[2]), int(line.split()[3]))
@@ -184,8 +185,8 @@ def fits(case: Case, height: int, width: int) -> bool:
 
 
 def precisions(size: tuple[int, int]) -> list[str]:
-    """The precisions that differ: F(6×6) is for maps of at least 96 px."""
-    return ["exact", "fast"] if min(size) >= 96 else ["exact"]
+    """The precisions that differ: F(6×6) is for maps of at least 96 px, bfloat16 for all."""
+    return ["exact", "fast"] if _core.has_bf16() or min(size) >= 96 else ["exact"]
 
 
 def main() -> int:

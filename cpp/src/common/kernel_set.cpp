@@ -53,4 +53,12 @@ KernelSet kernel_set() {
     return set;
 }
 
+bool has_bf16() {
+#ifdef FASTSYNTH_X86
+    return kernel_set() == KernelSet::avx512 && __builtin_cpu_supports("avx512bf16");
+#else
+    return false;
+#endif
+}
+
 }  // namespace fastsynth

@@ -79,13 +79,14 @@ struct ConvTask {
 /// Winograd F(m×m, 3×3) for one m. n = m + 2 is the edge of an input tile.
 struct WinogradKernels {
     int m;
+    bool is_half;  ///< V and U hold bfloat16: two input channels in a word of 32 bits
     /// Floats of scratch memory that a task of so many tiles needs.
     std::size_t (*scratch_floats)(const Convolution&, int tiles);
     void (*run)(const Convolution&, const ConvTask&);
 
     /// Transforms the kernels of one pack of outputs from what `arrange` made, [channels][9]
-    /// [out_pack], to [n][channels][out_pack]: row `row` of the n×n points, `stride` floats from
-    /// one point to the next.
+    /// [out_pack], to [n][channels][out_pack] (of half kernels [n][channels / 2][out_pack] words):
+    /// row `row` of the n×n points, `stride` words of 32 bits from one point to the next.
     void (*transform_weights)(const float* arranged, int channels, int row, float* transformed,
                               std::size_t stride);
 
@@ -142,6 +143,9 @@ struct ConvKernels {
     const WinogradKernels* winograd4;  ///< F(4×4, 3×3): relative error 3e-7 to 6e-7
     const WinogradKernels*
         winograd6;  ///< F(6×6, 3×3): a fifth less arithmetic, four times the error
+    /// F(4×4, 3×3) with products in bfloat16: twice as many in the same time, relative error
+    /// 7.5e-3. Null where the processor lacks them.
+    const WinogradKernels* winograd4_half;
     /// Brings the kernels of output pack `pack` from OIHW weights [outputs][inputs][3][3] into
     /// the order of the micro-kernel, [in_blocks * B][9][out_pack], zeros where channels are
     /// missing. `backward` makes the kernels of the gradient: inputs and outputs swapped (the

@@ -58,9 +58,15 @@ constexpr std::array<MultiplyBlock, sizeof...(I) + 1> make_multiply_table(
     return {nullptr, multiply_block<I + 1>...};
 }
 
-/// multiply_table[N] for 1 <= N <= tile_pack.
-inline constexpr auto multiply_table =
-    make_multiply_table(std::make_integer_sequence<int, tile_pack>());
+/// Products of float32 numbers: how a Winograd convolution stores V and U, and multiplies them.
+struct Single {
+    static constexpr int words = lanes;  ///< 32-bit words of a channel block, in V and in U's rows
+    /// [1 … tile_pack]: the micro-kernel for so many tiles.
+    static constexpr auto multiply =
+        make_multiply_table(std::make_integer_sequence<int, tile_pack>());
+    /// Stores a channel block of a tile.
+    static FASTSYNTH_INLINE void put(float* V, Floats v) { store(V, v); }
+};
 
 /// Blocks of nearly equal size instead of full ones and a poor remainder: block i of `count` tiles
 /// in `blocks` parts.

@@ -67,26 +67,55 @@ struct KernelTransform {
     }
 };
 
-/// U of one pack at the n points of one row, for `channels` input channels; `stride` floats from
+/// G g Gᵀ of one input channel at the n points of one row, for a vector of output channels.
+template <int m>
+struct RowTransform {
+    static constexpr int n = m + 2;
+    static constexpr KernelTransform<m> transform{};
+    Floats a, b, c;
+
+    explicit RowTransform(int row)
+        : a(broadcast(transform.G[row][0])),
+          b(broadcast(transform.G[row][1])),
+          c(broadcast(transform.G[row][2])) {}
+
+    /// g: [9], out_pack apart.
+    FASTSYNTH_INLINE void apply(const float* g, Floats* r) const {
+        Floats line[3];
+        FASTSYNTH_UNROLL for (int x = 0; x < 3; ++x) line[x] = a * load(g + x * out_pack) +
+                                                               b * load(g + (3 + x) * out_pack) +
+                                                               c * load(g + (6 + x) * out_pack);
+        transform.apply(line, r);
+    }
+};
+
+/// U of one pack at the n points of one row, for `channels` input channels; `stride` words from
 /// one point to the next. Row by row, because a row of 512 channels fits in L2 and all of U does
 /// not.
-template <int m>
+template <int m, class Products>
 __attribute__((noinline)) void transform_weights(const float* arranged, int channels, int row,
                                                  float* U, std::size_t stride) {
     constexpr int n = m + 2;
-    constexpr KernelTransform<m> transform;
-    const Floats a = broadcast(transform.G[row][0]), b = broadcast(transform.G[row][1]),
-                 c = broadcast(transform.G[row][2]);
-    for (int channel = 0; channel < channels; ++channel, arranged += 9 * out_pack, U += out_pack)
+    const RowTransform<m> transform(row);
+    constexpr int together = lanes / Products::words;  // channels in a word
+    constexpr int step = 9 * out_pack;                 // from channel to channel
+    for (int channel = 0; channel < channels; channel += together) {
         FASTSYNTH_UNROLL for (int j = 0; j < pack_vectors; ++j) {
-            const float* g = arranged + j * lanes;
-            Floats line[3], r[n];
-            FASTSYNTH_UNROLL for (int x = 0; x < 3; ++x) line[x] =
-                a * load(g + x * out_pack) + b * load(g + (3 + x) * out_pack) +
-                c * load(g + (6 + x) * out_pack);
-            transform.apply(line, r);
-            FASTSYNTH_UNROLL for (int k = 0; k < n; ++k) store(U + k * stride + j * lanes, r[k]);
+            Floats r[together][n];
+            FASTSYNTH_UNROLL for (int i = 0; i < together; ++i)
+                transform.apply(arranged + i * step + j * lanes, r[i]);
+            FASTSYNTH_UNROLL for (int k = 0; k < n; ++k) {
+                float* target = U + k * stride + j * lanes;
+                if constexpr (together == 1) {
+                    store(target, r[0][k]);
+                } else {
+                    Products::put_weights(target, r[0][k], r[1][k]);
+                }
+            }
         }
+        arranged += together * step;
+        U += out_pack;
+    }
 }
 
 }  // namespace FASTSYNTH_KERNEL_SET

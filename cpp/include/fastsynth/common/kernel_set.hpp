@@ -23,6 +23,9 @@ std::vector<KernelSet> available_kernel_sets();
 /// here.
 KernelSet kernel_set();
 
+/// Whether the set in use is avx512 and the processor also multiplies bfloat16 (AVX512_BF16).
+bool has_bf16();
+
 /// The member of {portable, avx2, avx512} that belongs to the set in use.
 template <class Table>
 const Table& choose(const Table& portable, [[maybe_unused]] const Table& avx2,

@@ -17,11 +17,26 @@ extern const ConvKernels conv_kernel_table;
 namespace avx512 {
 extern const ConvKernels conv_kernel_table;
 }
+namespace avx512bf16 {
+extern const WinogradKernels winograd4_bf16;
+}
+
+namespace {
+
+/// The AVX-512 set, with what processors with AVX512_BF16 have besides.
+ConvKernels extended() {
+    ConvKernels table = avx512::conv_kernel_table;
+    if (has_bf16()) table.winograd4_half = &avx512bf16::winograd4_bf16;
+    return table;
+}
+
+}  // namespace
 #endif
 
 const ConvKernels& conv_kernels() {
 #ifdef FASTSYNTH_X86
-    return choose(portable::conv_kernel_table, avx2::conv_kernel_table, avx512::conv_kernel_table);
+    static const ConvKernels largest = extended();
+    return choose(portable::conv_kernel_table, avx2::conv_kernel_table, largest);
 #else
     return choose(portable::conv_kernel_table, portable::conv_kernel_table,
                   portable::conv_kernel_table);

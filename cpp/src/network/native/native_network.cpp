@@ -160,8 +160,10 @@ struct NativeNetwork::State {
     }
 
     const WinogradKernels& winograd_for(const Layer& layer) const {
+        if (!options.fast) return *kernels.winograd4;
+        if (kernels.winograd4_half) return *kernels.winograd4_half;
         const bool is_large = std::min(layer.height, layer.width) >= smallest_fast_map;
-        return *(options.fast && is_large ? kernels.winograd6 : kernels.winograd4);
+        return *(is_large ? kernels.winograd6 : kernels.winograd4);
     }
 
     static bool should_stream(std::size_t floats) {
@@ -190,9 +192,10 @@ struct NativeNetwork::State {
     /// The convolution that leads to `layer`, or its gradient, without inputs and outputs.
     Convolution convolution(std::size_t i, bool is_backward) {
         const Layer &layer = layers[i], &below = layers[i - 1];
-        const int m = winograd_for(layer).m;
+        const WinogradKernels& winograd = winograd_for(layer);
+        const int m = winograd.m;
         const int tiles = (layer.height + m - 1) / m * ((layer.width + m - 1) / m);
-        packed.push_back(weights->packed(i, m, is_backward, tiles, *pool));
+        packed.push_back(weights->packed(i, winograd, is_backward, tiles, *pool));
         Convolution conv;
         conv.is_backward = is_backward;
         conv.in_blocks = is_backward ? layer.blocks : below.blocks;

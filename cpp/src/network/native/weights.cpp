@@ -69,23 +69,24 @@ void NativeWeights::pack_first_layer() {
             }
 }
 
-PackedKernels NativeWeights::packed(std::size_t layer, int m, bool backward, int tiles,
-                                    ThreadPool& pool) {
+PackedKernels NativeWeights::packed(std::size_t layer, const WinogradKernels& winograd,
+                                    bool backward, int tiles, ThreadPool& pool) {
     const ConvKernels& kernels = conv_kernels();
-    const WinogradKernels& winograd = *(m == 6 ? kernels.winograd6 : kernels.winograd4);
     const ConvWeights& weights = layers_.at(layer);
-    const int n = m + 2;
+    const int n = winograd.m + 2;
     const int from = backward ? weights.outputs : weights.inputs;
     const int to = backward ? weights.inputs : weights.outputs;
     const int packs = divide_up(to, kernels.out_pack);
     const int channels = divide_up(from, kernels.lanes) * kernels.lanes;
     const std::size_t plane = static_cast<std::size_t>(channels) * kernels.out_pack;
     const std::size_t arranged = 9 * plane;
-    const std::size_t transformed = static_cast<std::size_t>(n * n) * plane;
+    const std::size_t point = winograd.is_half ? plane / 2 : plane;  // words of 32 bits
+    const std::size_t transformed = static_cast<std::size_t>(n * n) * point;
     const bool is_small =
         static_cast<std::size_t>(packs) * transformed * sizeof(float) <= largest_transformed;
     const bool is_transformed = !backward || is_small || tiles < fewest_tiles;
-    const std::size_t form = is_transformed ? (m == 6 ? 1 : 0) : 2;
+    const std::size_t kept = winograd.is_half ? 2 : winograd.m == 6 ? 1 : 0;
+    const std::size_t form = is_transformed ? kept : 3;
 
     std::lock_guard<std::mutex> lock(mutex_);
     Forms& forms = packed_[layer][backward];
@@ -104,8 +105,8 @@ PackedKernels NativeWeights::packed(std::size_t layer, int m, bool backward, int
             if (!is_transformed) return;
             for (int row = 0; row < n; ++row)
                 winograd.transform_weights(plain, channels, row,
-                                           target + static_cast<std::size_t>(row * n) * plane,
-                                           plane);
+                                           target + static_cast<std::size_t>(row * n) * point,
+                                           point);
         });
         forms[form] = packed;
     }

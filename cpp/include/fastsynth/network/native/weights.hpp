@@ -4,7 +4,8 @@
 // Made once per loaded weights and shared by every NativeNetwork, whatever its image size. Layers
 // are prepared when a network first needs them, so nothing deeper than the deepest tap ever is. Two
 // forms exist:
-//   transformed   n²/9 times the plain weights' memory (n² = 36 for F(4×4), 64 for F(6×6))
+//   transformed   n²/9 times the plain weights' memory (n² = 36 for F(4×4), 64 for F(6×6); half of
+//                 it in bfloat16)
 //   arranged      the plain weights in the micro-kernel's order, transformed while they are used:
 //                 for the gradient's kernels of large layers, unless a picture has few tiles
 // VGG16 to conv5_1 takes 160 MB forward, and 61 MB (at 1024²) to 160 MB (at 256²) for the gradient.
@@ -23,6 +24,8 @@
 #include "fastsynth/common/parallel.hpp"
 
 namespace fastsynth {
+
+struct WinogradKernels;
 
 /// One 3×3 convolution with bias and ReLU, perhaps pooled 2×2 afterwards. The arrays are shared,
 /// not copied.
@@ -57,9 +60,10 @@ class NativeWeights {
     /// Bias of a layer, padded with zeros to whole packs of output channels.
     const float* bias(std::size_t layer) const { return biases_[layer].data(); }
 
-    /// Kernels of a layer (not the first) for F(m×m, 3×3), m 4 or 6, and pictures of so many tiles
-    /// there; made when first asked for. Thread-safe.
-    PackedKernels packed(std::size_t layer, int m, bool backward, int tiles, ThreadPool& pool);
+    /// Weights of a layer (not the first) for these kernels and pictures of so many tiles there;
+    /// made when first asked for. Thread-safe.
+    PackedKernels packed(std::size_t layer, const WinogradKernels& kernels, bool backward,
+                         int tiles, ThreadPool& pool);
 
     /// The first layer's kernels, in the layouts of FirstLayer (kernels/conv_kernels.hpp).
     const float* first_forward() const { return first_forward_.data(); }
@@ -76,8 +80,9 @@ class NativeWeights {
     std::vector<Buffer<float>> biases_;
     Buffer<float> first_forward_, first_backward_;
     mutable std::mutex mutex_;
-    /// [layer][direction][form]; forms: transformed for m = 4, for m = 6, arranged
-    using Forms = std::array<std::shared_ptr<Buffer<float>>, 3>;
+    /// [layer][direction][form]; forms: transformed for m = 4, for m = 6, for m = 4 in bfloat16,
+    /// arranged
+    using Forms = std::array<std::shared_ptr<Buffer<float>>, 4>;
     std::vector<std::array<Forms, 2>> packed_;
 };
 

@@ -1,0 +1,206 @@
+// 3×3 convolution by Winograd's F(m×m, 3×3), forward and backward, as tasks of some tens of output
+// tiles.
+//
+// A task owns its tiles from input to output (sharing transformed tiles between threads was
+// measured to be slower):
+//   1. input transform   V[ξ][tile][c] = Bᵀ d B for all input channels       n² · tiles · C floats:
+//   L2 or L3
+//   2. for each pack of output channels:
+//      weights           U[ξ][c][o] = G g Gᵀ, unless it was made beforehand (winograd_weights.hpp)
+//      products          M[ξ][tile][o] = Σ_c V[ξ][tile][c] · U[ξ][c][o]      n² products of
+//      matrices; M stays in L2 output transform  y = Aᵀ M A, then bias, ReLU, pooling …
+//      (conv_output.hpp)
+// ξ counts the n² interpolation points. U is read once per task, as a pure stream: hence tasks of
+// many tiles.
+#pragma once
+
+#include "conv_input.hpp"
+#include "conv_output.hpp"
+#include "microkernel.hpp"
+#include "stopwatch.hpp"
+#include "winograd_weights.hpp"
+
+namespace fastsynth {
+namespace FASTSYNTH_KERNEL_SET {
+
+/// Floats between the planes of two points ξ: an odd number of cache lines, because planes at a
+/// multiple of 4096 bytes would fall into the same cache sets (transforms five times slower).
+inline std::size_t plane_stride(std::size_t floats) {
+    constexpr std::size_t line = 16;
+    return ((floats + line - 1) / line | 1) * line;
+}
+
+/// Products: Single (microkernel.hpp) or Half (winograd.bf16.cpp), in which precision V meets U.
+template <int m, class Products>
+struct Convolve {
+    using W = Winograd<m>;
+    static constexpr int n = W::n, points = n * n;
+    static constexpr int words = Products::words;  // of a channel block in V
+
+    static std::size_t v_stride(const Convolution& conv, int tiles) {
+        return plane_stride(std::size_t(tiles) * conv.in_blocks * words);
+    }
+    static std::size_t m_stride(int tiles) { return plane_stride(std::size_t(tiles) * out_pack); }
+    static std::size_t u_stride(const Convolution& conv) {
+        const std::size_t floats = std::size_t(conv.in_blocks) * words * out_pack;
+        return conv.is_transformed ? floats : plane_stride(floats);
+    }
+
+    static std::size_t scratch_floats(const Convolution& conv, int tiles) {
+        return points * (v_stride(conv, tiles) + m_stride(tiles)) +
+               (conv.is_transformed ? 0 : n * u_stride(conv));
+    }
+
+    static void run(const Convolution& conv, const ConvTask& task) {
+        const std::size_t stride_v = v_stride(conv, task.tiles), stride_m = m_stride(task.tiles);
+        float* V = task.scratch;
+        float* M = V + points * stride_v;
+        float* U = M + points * stride_m;
+
+        Stopwatch watch(task.seconds);
+        for (int block = 0; block < conv.in_blocks; ++block)
+            with_reader(conv.input, block, conv.height, conv.width, [&](auto reader) {
+                transform_input(conv, task, block, reader, V, stride_v);
+            });
+        watch.lap(0);
+        for (int output = task.first_output; output < task.last_output; ++output) {
+            for (int row = 0; row < n; ++row) {
+                const float* weights = weights_of(conv, output, row, U);
+                for (int column = 0; column < n; ++column) {
+                    const int point = row * n + column;
+                    multiply(conv, task, weights + column * u_stride(conv), V + point * stride_v,
+                             M + point * stride_m);
+                }
+            }
+            watch.lap(1);
+            transform_output(conv, task, output, M, stride_m);
+            watch.lap(2);
+        }
+        if (conv.stream) fence();
+    }
+
+    /// U of a pack of output channels at one row of points: [n][c][out_pack], u_stride apart.
+    static const float* weights_of(const Convolution& conv, int output, int row, float* scratch) {
+        const int channels = conv.in_blocks * lanes;
+        if (conv.is_transformed)
+            return conv.weights + (std::size_t(output) * n + row) * n * u_stride(conv);
+        transform_weights<m, Products>(conv.weights + std::size_t(output) * channels * 9 * out_pack,
+                                       channels, row, scratch, u_stride(conv));
+        return scratch;
+    }
+
+    /// V of one channel block, for all tiles of the task. Layout: [ξ][block of
+    /// tiles][C/B][tile][words].
+    template <class Reader>
+    static __attribute__((noinline)) void transform_input(const Convolution& conv,
+                                                          const ConvTask& task, int block,
+                                                          Reader reader, float* V,
+                                                          std::size_t stride) {
+        const int tiles_per_row = (conv.width + m - 1) / m;
+        const int depth = conv.in_blocks * words;
+        int row = task.first_tile / tiles_per_row, column = task.first_tile % tiles_per_row;
+        const int blocks = block_count(task.tiles);
+        alignas(64) float edge[points * lanes];
+        for (int i = 0; i < blocks; ++i) {
+            const TileBlock part = tile_block(task.tiles, blocks, i);
+            float* target =
+                V + std::size_t(part.start) * depth + std::size_t(block) * part.count * words;
+            for (int t = 0; t < part.count; ++t, target += words) {
+                const int y = row * m - 1, x = column * m - 1;
+                const auto put = [&](int point, Floats v) {
+                    Products::put(target + point * stride, v);
+                };
+                if (y >= 0 && x >= 0 && y + n <= reader.safe_height() &&
+                    x + n <= reader.safe_width()) {
+                    reader.move(y, x);
+                    transform_input_tile<W>([&](int r, int c) { return reader.at(r, c); }, put);
+                } else {
+                    for (int r = 0; r < n; ++r)
+                        for (int c = 0; c < n; ++c)
+                            store(edge + (r * n + c) * lanes, reader.bounded(y + r, x + c));
+                    transform_input_tile<W>(
+                        [&](int r, int c) { return load(edge + (r * n + c) * lanes); }, put);
+                }
+                if (++column == tiles_per_row) {
+                    column = 0;
+                    ++row;
+                }
+            }
+        }
+    }
+
+    /// M = V U at one point.
+    static void multiply(const Convolution& conv, const ConvTask& task, const float* U,
+                         const float* V, float* M) {
+        const std::size_t depth = std::size_t(conv.in_blocks) * words;
+        const int blocks = block_count(task.tiles);
+        for (int i = 0; i < blocks; ++i) {
+            const TileBlock part = tile_block(task.tiles, blocks, i);
+            Products::multiply[part.count](V + part.start * depth, U, conv.in_blocks,
+                                           M + std::size_t(part.start) * out_pack);
+        }
+    }
+
+    static void transform_output(const Convolution& conv, const ConvTask& task, int output,
+                                 const float* M, std::size_t stride) {
+        const int tiles_per_row = (conv.width + m - 1) / m;
+        for (int j = 0; j < pack_vectors; ++j) {
+            const int block = output * pack_vectors + j;
+            if (block >= conv.out_blocks) break;
+            int row = task.first_tile / tiles_per_row, column = task.first_tile % tiles_per_row;
+            for (int t = 0; t < task.tiles; ++t) {
+                const TilePlace at{block, row * m, column * m, conv.height, conv.width};
+                const float* sums = M + std::size_t(t) * out_pack + j * lanes;
+                if (at.y + m <= conv.height && at.x + m <= conv.width) {
+                    finish_tile<false>(conv, at, sums, stride);
+                } else {
+                    finish_tile<true>(conv, at, sums, stride);
+                }
+                if (++column == tiles_per_row) {
+                    column = 0;
+                    ++row;
+                }
+            }
+        }
+    }
+
+    template <bool partial>
+    static __attribute__((noinline)) void finish_tile(const Convolution& conv, const TilePlace& at,
+                                                      const float* sums, std::size_t stride) {
+        Floats tile[m][m];
+        transform_output_tile<W>([&](int point) { return load(sums + point * stride); }, tile);
+        if (conv.is_backward) {
+            TileOutput<m>::template backward<partial>(conv.backward, conv.stream, at, tile);
+        } else {
+            TileOutput<m>::template forward<partial>(conv.forward, conv.stream, at, tile);
+        }
+    }
+
+    // ---- for tests: each lane the same value ----
+
+    static void test_input(const float* tile, float* transformed) {
+        transform_input_tile<W>([&](int r, int c) { return broadcast(tile[r * n + c]); },
+                                [&](int point, Floats v) { transformed[point] = v[0]; });
+    }
+    static void test_output(const float* sums, float* outputs) {
+        Floats tile[m][m];
+        transform_output_tile<W>([&](int point) { return broadcast(sums[point]); }, tile);
+        for (int i = 0; i < m; ++i)
+            for (int j = 0; j < m; ++j) outputs[i * m + j] = tile[i][j][0];
+    }
+};
+
+template <int m, class Products>
+constexpr WinogradKernels make_kernels() {
+    using C = Convolve<m, Products>;
+    return {m,
+            Products::words < lanes,
+            C::scratch_floats,
+            C::run,
+            transform_weights<m, Products>,
+            C::test_input,
+            C::test_output};
+}
+
+}  // namespace FASTSYNTH_KERNEL_SET
+}  // namespace fastsynth
