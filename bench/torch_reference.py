@@ -21,15 +21,16 @@ CONV_CHANNELS = (64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, 
 class VGG16(nn.Module):
     """VGG16 to conv5_1; returns the features that were asked for and stops at the deepest."""
 
-    def __init__(self, weights: Mapping[str, np.ndarray]) -> None:
+    def __init__(self, weights: Mapping[str, np.ndarray], *, pooling: str = "max") -> None:
         super().__init__()
+        pool = nn.MaxPool2d if pooling == "max" else nn.AvgPool2d
         self.normalize = nn.Conv2d(3, 3, 1)
         self.names: list[str] = []
         self.body = nn.ModuleList()
         channels, block, index = 3, 1, 1
         for entry in CONV_CHANNELS:
             if entry == "M":
-                self.body.append(nn.MaxPool2d(2))
+                self.body.append(pool(2))
                 self.names.append(f"pool{block}")
                 block, index = block + 1, 1
             else:
