@@ -190,6 +190,7 @@ def _synthesize(options: argparse.Namespace, verb: str, subject: Any, **argument
             pooling=options.pooling,
             backend=options.backend,
             device=options.device,
+            precision=options.precision,
             threads=options.threads,
             callback=callback,
             checkpoint=options.checkpoint,

@@ -223,7 +223,7 @@ def split_layer(text: str | None) -> tuple[str | None, int | None]:
 def _shared(options: argparse.Namespace) -> dict[str, Any]:
     names = (
         "size", "seed", "time_limit", "network", "weights", "download", "pooling", "backend",
-        "device", "threads", "trace",
+        "device", "precision", "threads", "trace",
     )  # fmt: skip
     return {name: getattr(options, name) for name in names}
 

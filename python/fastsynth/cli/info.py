@@ -18,7 +18,8 @@ def show() -> int:
     print(
         f"kernels: {_core.kernel_set()} (available: {sets}); threads: {_core.ThreadPool().threads}"
     )
-    for name in ("numpy", "pillow", "onnx", "onnxruntime", "onnxruntime-gpu"):
+    providers = ("onnxruntime-gpu", "onnxruntime-openvino")
+    for name in ("numpy", "pillow", "onnx", "onnxruntime", *providers):
         print(installed(name))
     if importlib.util.find_spec("onnxruntime"):
         try:

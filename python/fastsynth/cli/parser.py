@@ -311,6 +311,12 @@ def _engine_options(verb: argparse.ArgumentParser) -> None:
         default="auto",
         help="auto, cpu, cuda, or an ONNX Runtime provider (default: %(default)s)",
     )
+    engine.add_argument(
+        "--precision",
+        choices=("exact", "fast", "tf32", "bf16", "fp16"),
+        default="exact",
+        help="exact is float32, fast the device's own best trade (default: %(default)s)",
+    )
     engine.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
 
 

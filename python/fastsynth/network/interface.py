@@ -48,6 +48,10 @@ class Network(Protocol):
         """The device that was asked for and is used."""
 
     @property
+    def precision(self) -> str:
+        """The precision that was asked for."""
+
+    @property
     def provider(self) -> str:
         """What computes: an ONNX Runtime provider, or the kernel set."""
 
@@ -79,6 +83,7 @@ def open_network(
     pooling: str = "max",
     backend: str = "auto",
     device: str = "auto",
+    precision: str = "exact",
     pool: _core.ThreadPool,
 ) -> Network:
     """Opens a network with weights on a backend.
@@ -86,9 +91,10 @@ def open_network(
     backend: "native" (C++ kernels, CPU only), "onnx" (ONNX Runtime, any device), or "auto": native
         on the CPU.
     device: "auto" (the CPU), "cpu", "cuda", or the name of an ONNX Runtime provider.
+    precision: "exact" (float32), "fast" (the device's own best trade), "tf32", "bf16" or "fp16".
 
-    Raises NetworkError for an unknown network or backend, DeviceError for a device that cannot be
-    had.
+    Raises NetworkError for an unknown network or backend, DeviceError for a device or a
+    precision that cannot be had.
     """
     if name not in ARCHITECTURES:
         raise NetworkError(f"unknown network {name!r}; known are {', '.join(ARCHITECTURES)}")
@@ -103,7 +109,14 @@ def open_network(
     if backend == "native" or (backend == "auto" and on_cpu):
         from fastsynth.network.native import NativeNetwork
 
-        return NativeNetwork(name, weights.arrays, pooling=pooling, pool=pool)
+        if precision not in ("exact", "fast"):
+            raise DeviceError(
+                f"the native backend computes in float32, not in {precision!r}; use precision="
+                "'exact' or 'fast', or a device that has it, such as device='openvino'"
+            )
+        return NativeNetwork(name, weights.arrays, pooling=pooling, precision=precision, pool=pool)
     from fastsynth.network.onnx_network import OnnxNetwork
 
-    return OnnxNetwork(name, weights.arrays, pooling=pooling, device=device, pool=pool)
+    return OnnxNetwork(
+        name, weights.arrays, pooling=pooling, device=device, precision=precision, pool=pool
+    )

@@ -39,6 +39,9 @@ class OnnxNetwork(Closing):
     pooling: "max" (default) or "avg".
     device: "cpu" (default), "cuda", "auto", or another provider of ONNX Runtime
         (`fastsynth.network.session.choose_provider`).
+    precision: "exact" (default, float32), "fast", or what convolutions shall multiply in
+        (`fastsynth.network.providers`).
+    memory_limit: bytes that the provider may take, for providers that can be told.
     pool: threads of the engine, as many as the CPU provider takes; default: as many as cores that
         the process may use.
 
@@ -55,6 +58,8 @@ class OnnxNetwork(Closing):
         *,
         pooling: str = "max",
         device: str = "cpu",
+        precision: str = "exact",
+        memory_limit: int | None = None,
         pool: _core.ThreadPool | None = None,
     ) -> None:
         if network not in ARCHITECTURES:
@@ -66,9 +71,10 @@ class OnnxNetwork(Closing):
         self.architecture = ARCHITECTURES[network]
         self.pooling = pooling
         self.device = device
+        self.precision = precision
         self.pool = _core.ThreadPool() if pool is None else pool
         self.parameters = _checked(network, weights)
-        self.execution = choose_provider(device)
+        self.execution = choose_provider(device, precision, memory_limit)
         if self.execution.name == CPU:
             for layer in self.architecture.layers:
                 weight = self.parameters.get(f"{layer.name}.weight")
@@ -98,7 +104,8 @@ class OnnxNetwork(Closing):
         return (
             f"{self.architecture.name} with {self.pooling} pooling to {self.layers[-1]}, "
             f"ONNX Runtime {onnxruntime().__version__}, {self.execution.name} "
-            f"({self.execution.reason}), {self.threads} threads"
+            f"({self.execution.reason}) in {self.execution.precision} precision, "
+            f"{self.threads} threads"
         )
 
     def bind(

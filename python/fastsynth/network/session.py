@@ -12,17 +12,33 @@ Threads. ONNX Runtime's threads spin between the steps of a run and stop at its 
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib
+import io
+import logging
 import sys
 import threading
-from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastsynth._errors import DeviceError, NetworkError
+from fastsynth.network.portable import portable_cut
+from fastsynth.network.providers import (
+    CARDS,
+    CPU,
+    HALF_BY_GRAPH,
+    Provider,
+    cure,
+    explain,
+    find_card,
+    missing_library,
+    provider_options,
+    resolve_precision,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -33,6 +49,7 @@ if TYPE_CHECKING:
     from fastsynth.network.graph import Cut
 
 __all__ = [
+    "CPU",
     "Provider",
     "Session",
     "available_providers",
@@ -41,44 +58,7 @@ __all__ = [
     "reserve_memory",
 ]
 
-CPU = "CPUExecutionProvider"
-
-_SHORT_NAMES = {
-    "cpu": CPU,
-    "cuda": "CUDAExecutionProvider",
-    "tensorrt": "TensorrtExecutionProvider",
-    "openvino": "OpenVINOExecutionProvider",
-    "coreml": "CoreMLExecutionProvider",
-    "directml": "DmlExecutionProvider",
-    "rocm": "ROCMExecutionProvider",
-    "migraphx": "MIGraphXExecutionProvider",
-}
-
-# Everything is float32 and repeats exactly: no TF32 convolutions, no choice of algorithm by a race.
-_OPTIONS: dict[str, dict[str, str]] = {
-    "CUDAExecutionProvider": {
-        "use_tf32": "0",
-        "cudnn_conv_algo_search": "HEURISTIC",
-        "arena_extend_strategy": "kSameAsRequested",
-    },
-    "TensorrtExecutionProvider": {"trt_fp16_enable": "0"},
-}
-
-_CURES = {
-    "CUDAExecutionProvider": "install the extra fastsynth[gpu] (in place of onnxruntime, not beside"
-    " it) and an NVIDIA driver with the CUDA and cuDNN libraries that it names",
-    "OpenVINOExecutionProvider": "install onnxruntime-openvino in place of onnxruntime",
-    "DmlExecutionProvider": "install onnxruntime-directml in place of onnxruntime",
-    "CoreMLExecutionProvider": "CoreML exists on macOS only",
-}
-
-
-@dataclass(frozen=True)
-class Provider:
-    """An execution provider of ONNX Runtime, and why it was chosen."""
-
-    name: str
-    reason: str
+logger = logging.getLogger("fastsynth")
 
 
 def onnxruntime() -> ModuleType:
@@ -98,40 +78,54 @@ def available_providers() -> tuple[str, ...]:
     return tuple(onnxruntime().get_available_providers())
 
 
-def choose_provider(device: str) -> Provider:
+def choose_provider(
+    device: str, precision: str = "exact", memory_limit: int | None = None
+) -> Provider:
     """The provider that a device asks for.
 
     device: "cpu", "cuda", "auto" (CUDA where ONNX Runtime can run it, else the CPU), another
-    short name (tensorrt, openvino, coreml, directml, rocm, migraphx) or a provider's full name.
+        short name (tensorrt, openvino, coreml, directml, migraphx, rocm) or a provider's full name;
+        a number behind it chooses among several cards ("cuda:1"), a word among OpenVINO's devices
+        ("openvino:gpu").
+    precision: see fastsynth.network.providers.
+    memory_limit: bytes that the provider may take, where it has such a setting.
 
-    Raises DeviceError for one that is unknown or not built in; never takes another in its place.
+    Raises DeviceError for one that is unknown or not built in, and for a precision that it does not
+    have; never takes another in its place.
     """
     available = available_providers()
+
+    def provider(name: str, reason: str, index: str | None = None) -> Provider:
+        return Provider(
+            name, reason, resolve_precision(name, precision, index), index, memory_limit
+        )
+
     if device == "auto":
-        cuda = _SHORT_NAMES["cuda"]
+        cuda = "CUDAExecutionProvider"
         if cuda not in available:
-            return Provider(CPU, "chosen by auto: this ONNX Runtime has no CUDA")
+            return provider(CPU, "chosen by auto: this ONNX Runtime has no CUDA")
         if problem := _probe(cuda):
-            return Provider(CPU, f"chosen by auto: CUDA does not start ({problem})")
-        return Provider(cuda, "chosen by auto")
-    by_lower = {name.lower(): name for name in (*_SHORT_NAMES.values(), *available)}
-    name = _SHORT_NAMES.get(device.lower()) or by_lower.get(device.lower())
+            return provider(CPU, f"chosen by auto: CUDA does not start ({problem})")
+        return provider(cuda, "chosen by auto")
+    asked, _, index = device.partition(":")
+    by_lower = {name.lower(): name for name in available}
+    card = find_card(asked)
+    name = card.name if card else by_lower.get(asked.lower())
     if name is None:
         raise DeviceError(
-            f"unknown device {device!r}; expected auto, {', '.join(_SHORT_NAMES)}, or one of "
-            f"ONNX Runtime's providers, here {', '.join(available)}"
+            f"unknown device {device!r}; expected auto, {', '.join(c.device for c in CARDS)}, or "
+            f"one of ONNX Runtime's providers, here {', '.join(available)}"
         )
+    if index and (card is None or card.index is None):
+        raise DeviceError(f"{asked!r} takes no number; write device={asked!r}")
+    if index and card is not None and card.index == "device_id" and not index.isdecimal():
+        raise DeviceError(f"{device!r} should end in a card's number, such as {asked + ':0'!r}")
     if name not in available:
         raise DeviceError(
             f"device {device!r} needs {name}, which this ONNX Runtime does not have "
-            f"(it has {', '.join(available)}); {_cure(name)}"
+            f"(it has {', '.join(available)}); {cure(name)}"
         )
-    return Provider(name, "as asked")
-
-
-def _cure(name: str) -> str:
-    cure = _CURES.get(name, f"install a build of ONNX Runtime with {name}")
-    return f'{cure}, or use device="cpu"'
+    return provider(name, "as asked", index or None)
 
 
 class Session:
@@ -147,11 +141,18 @@ class Session:
     ) -> None:
         ort = onnxruntime()
         _share_arena()
+        image = cut.inputs.get("image")
+        self._size = None if image is None else (image.shape[2], image.shape[3])
+        card = find_card(provider.name)
+        if card is None or card.portable:
+            half = provider.precision == "fp16" and provider.name in HALF_BY_GRAPH
+            cut = portable_cut(cut, half=half)
         options = _session_options(ort, threads)
         values = [ort.OrtValue.ortvalue_from_numpy(parameters[name]) for name in cut.parameters]
         if values:
             options.add_external_initializers(list(cut.parameters), values)
-        self._session = _open(ort, cut.model, options, provider)
+        self._provider = provider
+        self._session = _open(ort, cut.model, options, provider, threads)
         self._inputs = {n: _value(ort, buffers[n], v.shape) for n, v in cut.inputs.items()}
         for name in cut.matrices:
             self._inputs[name] = _value(ort, parameters[name], parameters[name].shape)
@@ -167,10 +168,19 @@ class Session:
             self._binding.bind_ortvalue_output(name, value)
 
     def run(self) -> None:
-        """Reads the input arrays, writes the output arrays. Releases the GIL while it computes."""
-        if not self._on_host:
-            self._bind()  # binding is what copies inputs to another device's memory
-        self._session.run_with_iobinding(self._binding)
+        """Reads the input arrays, writes the output arrays. Releases the GIL while it computes.
+
+        Raises MemoryLimitError where memory is over, DeviceError where the device fails.
+        """
+        try:
+            if not self._on_host:
+                self._bind()  # binding is what copies inputs to another device's memory
+            self._session.run_with_iobinding(self._binding)
+        except Exception as error:  # ONNX Runtime's exceptions have no common base of their own
+            known = explain(error, self._provider, self._size)
+            if known is None:
+                raise
+            raise known from error
 
 
 def _value(ort: ModuleType, buffer: NDArray[Any], shape: tuple[int, ...]) -> Any:
@@ -191,29 +201,70 @@ def _session_options(ort: ModuleType, threads: int) -> Any:
     options.add_session_config_entry("session.use_env_allocators", "1")
     options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
     options.add_session_config_entry("session.force_spinning_stop", "1")
+    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     return options
 
 
-def _open(ort: ModuleType, model: bytes, options: Any, provider: Provider) -> Any:
-    asked = [(provider.name, _OPTIONS.get(provider.name, {}))]
-    if provider.name != CPU:
-        asked.append((CPU, {}))  # for what handles shapes
+def _open(ort: ModuleType, model: bytes, options: Any, provider: Provider, threads: int = 1) -> Any:
+    """An inference session on the provider that was asked for and no other."""
+    _preload(provider.name)
     try:
-        session = ort.InferenceSession(model, options, providers=asked)
+        session = ort.InferenceSession(
+            model, options, providers=provider_options(provider, threads)
+        )
     except Exception as error:  # ONNX Runtime's exceptions have no common base of their own
+        known = explain(error, provider)
+        if known is not None:
+            raise known from error
         if provider.name == CPU:
             raise NetworkError(f"ONNX Runtime cannot open the graph: {error}") from error
         raise DeviceError(
-            f"{provider.name} cannot open the graph: {error}; {_cure(provider.name)}"
+            f"{provider.name} cannot open the graph: {error}; {cure(provider.name)}"
         ) from error
     session.disable_fallback()
     used = session.get_providers()[0]
     if used != provider.name:
+        missing = missing_library(provider.name, Path(ort.__file__ or "").parent / "capi")
+        why = f" because the library {missing} cannot be loaded" if missing else ""
         raise DeviceError(
-            f"{provider.name} was asked for, but ONNX Runtime runs the graph on {used}; "
-            f"{_cure(provider.name)}"
+            f"{provider.name} was asked for, but ONNX Runtime runs the graph on {used}{why}; "
+            f"{cure(provider.name)}"
         )
+    _check_assignment(session, provider)
     return session
+
+
+def _check_assignment(session: Any, provider: Provider) -> None:
+    """Raises DeviceError where the provider took no convolution, and all run on the CPU.
+
+    A provider may open and then refuse every operator. ONNX Runtime tells from version 1.24 on.
+    """
+    tell = getattr(session, "get_provider_graph_assignment_info", None)
+    if provider.name == CPU or tell is None:
+        return
+    places: dict[str, int] = {}
+    for part in tell():
+        nodes = sum("Conv" in node.op_type for node in part.get_nodes())
+        if nodes:
+            places[part.ep_name] = places.get(part.ep_name, 0) + nodes
+    left = places.pop(CPU, 0)
+    if left and not places:
+        raise DeviceError(
+            f"{provider.name} was asked for, but it takes none of the graph's {left} convolutions, "
+            f"which would run on the CPU; {cure(provider.name)}"
+        )
+    if left:
+        logger.warning("%s leaves %d convolutions to the CPU", provider.name, left)
+
+
+@cache
+def _preload(name: str) -> None:
+    """Loads CUDA and cuDNN from NVIDIA's packages, where they were installed by pip."""
+    card = find_card(name)
+    preload = getattr(onnxruntime(), "preload_dlls", None)
+    if card is not None and card.package == "onnxruntime-gpu" and preload is not None:
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does not find
+            preload()
 
 
 def _small_model() -> bytes:

@@ -160,7 +160,7 @@ class Worker:
             "file": [self.settings.quality, self.settings.bit_depth],
         }
         if synthesizer is not None and task.verb not in PIXEL_VERBS:
-            names = ("network", "pooling", "backend", "device")
+            names = ("network", "pooling", "backend", "device", "precision")
             job["engine"] = {name: getattr(synthesizer, name) for name in names}
             job["weights"] = synthesizer.weights.sha256
         return hashlib.sha256(json.dumps(job, sort_keys=True, default=str).encode()).hexdigest()

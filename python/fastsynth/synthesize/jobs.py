@@ -317,6 +317,7 @@ def replay(
         "pooling": engine["pooling"],
         "backend": engine["backend"],
         "device": engine["device"],
+        "precision": engine.get("precision", "exact"),
         "threads": engine["threads"],
     }
     with Synthesizer(**options) as synthesizer:

@@ -25,6 +25,7 @@ class EngineOptions(TypedDict, total=False):
     pooling: "max", "avg" or None (default: each verb's own choice)
     backend: "auto" (default), "native" or "onnx"
     device: "auto" (default), "cpu", "cuda" or the name of an ONNX Runtime provider
+    precision: "exact" (default), "fast", or what the device offers: "tf32", "bf16", "fp16"
     threads: number of CPU threads; default all cores that the process may use
     """
 
@@ -34,6 +35,7 @@ class EngineOptions(TypedDict, total=False):
     pooling: str | None
     backend: str
     device: str
+    precision: str
     threads: int | None
 
 

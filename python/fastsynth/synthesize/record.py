@@ -227,6 +227,7 @@ def describe_engine(
         "pooling": synthesizer.pooling,
         "backend": network.backend,
         "device": network.device,
+        "precision": network.precision,
         "provider": network.provider,
         **describe_machine(
             synthesizer.pool, runtimes=("onnxruntime",) if network.backend == "onnx" else ()
@@ -254,7 +255,7 @@ def identity(
     versions = {"fastsynth": engine["versions"]["fastsynth"]}
     if engine["backend"] == "onnx":
         versions["onnxruntime"] = importlib.import_module("onnxruntime").__version__
-    chosen = ("network", "weights", "others", "backend", "provider", "kernels")
+    chosen = ("network", "weights", "others", "backend", "precision", "provider", "kernels")
     return {
         "verb": job["verb"],
         "arguments": {k: v for k, v in settled(job["arguments"]).items() if k not in SIZING},

@@ -60,6 +60,7 @@ class Synthesizer(Closing):
     pooling: "max", "avg", or None (default): each verb's own choice.
     backend: "auto" (default), "native" or "onnx".
     device: "auto" (default), "cpu", "cuda" or the name of an ONNX Runtime provider.
+    precision: "exact" (default), "fast", or what the device offers: "tf32", "bf16", "fp16".
     threads: number of CPU threads; default all cores that the process may use.
 
     Raises WeightsError, NetworkError or DeviceError when what was asked for cannot be had.
@@ -78,6 +79,7 @@ class Synthesizer(Closing):
         pooling: str | None = None,
         backend: str = "auto",
         device: str = "auto",
+        precision: str = "exact",
         threads: int | None = None,
     ) -> None:
         started = time.monotonic()
@@ -92,6 +94,7 @@ class Synthesizer(Closing):
         self.pooling = pooling
         self.backend = backend
         self.device = device
+        self.precision = precision
         self.pool = _checked_pool(threads)
         self.weights_spec = weights
         self._download = download
@@ -125,6 +128,7 @@ class Synthesizer(Closing):
                     pooling=pooling,
                     backend=self.backend,
                     device=self.device,
+                    precision=self.precision,
                     pool=self.pool,
                 )
             return self._networks[key]
