@@ -11,6 +11,7 @@ PYBIND11_MODULE(_core, module) {
     fastsynth::register_network(module);
     fastsynth::register_native(module);
     fastsynth::register_objective(module);
+    fastsynth::register_forms(module);
     fastsynth::register_optimize(module);
     fastsynth::register_dream(module);
     fastsynth::register_synthesize(module);

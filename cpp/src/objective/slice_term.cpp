@@ -66,6 +66,12 @@ SliceTerm SliceTerm::cosines(std::vector<float> directions, int channels, std::v
     return term;
 }
 
+std::vector<std::size_t> SliceTerm::places(std::size_t positions) const {
+    std::vector<std::size_t> chosen(std::min(most_, positions));
+    for (std::size_t i = 0; i < chosen.size(); ++i) chosen[i] = place(i, chosen.size(), positions);
+    return chosen;
+}
+
 void SliceTerm::bind(const FeatureMap& feature) {
     require(feature.channels == channels_, "the directions are of ", channels_,
             " channels, the features have ", feature.channels);

@@ -48,6 +48,7 @@ __all__ = [
     "cut_forward",
     "cut_gradient",
     "cut_ways_back",
+    "cut_whole",
     "fit_name",
     "graph_path",
     "is_code",
@@ -239,6 +240,20 @@ def cut_gradient(network: str, pooling: str, taps: Collection[str], height: int,
     size = _Size(architecture, height, width)
     untapped = set(architecture.names).difference(taps)
     return _finish(_with_masks(model, untapped), size, ["d_image"], aliases=aliases)
+
+
+def cut_whole(
+    network: str, pooling: str, taps: Collection[str], height: int, width: int
+) -> tuple[Cut, Cut]:
+    """Forward and gradient in one piece each, to be joined: the first yields what the second reads.
+
+    But for the image, and the cotangents of the taps.
+    """
+    back = cut_gradient(network, pooling, taps, height, width)
+    own = {"image", *map(cotangent_name, taps)}
+    wanted = {*taps, *(name for name in back.inputs if name not in own)}
+    size = _Size(ARCHITECTURES[network], height, width)
+    return _finish(load_graph(network, pooling, "forward"), size, wanted), back
 
 
 def cut_ways_back(

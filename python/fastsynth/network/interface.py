@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BACKENDS", "BoundNetwork", "Network", "open_network"]
 
-BACKENDS = ("auto", "native", "onnx")
+BACKENDS = ("auto", "native", "onnx", "step")
 
 
 class BoundNetwork(Protocol):
@@ -41,7 +41,7 @@ class Network(Protocol):
 
     @property
     def backend(self) -> str:
-        """ "native" or "onnx"."""
+        """ "native", "onnx" or "step"."""
 
     @property
     def device(self) -> str:
@@ -88,8 +88,8 @@ def open_network(
 ) -> Network:
     """Opens a network with weights on a backend.
 
-    backend: "native" (C++ kernels, CPU only), "onnx" (ONNX Runtime, any device), or "auto": native
-        on the CPU.
+    backend: "native" (C++ kernels, CPU only), "onnx" (ONNX Runtime, any device), "step" (the same,
+        with a whole iteration as one graph), or "auto": native on the CPU, step elsewhere.
     device: "auto" (the CPU), "cpu", "cuda", or the name of an ONNX Runtime provider.
     precision: "exact" (float32), "fast" (the device's own best trade), "tf32", "bf16" or "fp16".
 
@@ -116,7 +116,9 @@ def open_network(
             )
         return NativeNetwork(name, weights.arrays, pooling=pooling, precision=precision, pool=pool)
     from fastsynth.network.onnx_network import OnnxNetwork
+    from fastsynth.network.step_network import StepNetwork
 
-    return OnnxNetwork(
+    kind = OnnxNetwork if backend == "onnx" else StepNetwork
+    return kind(
         name, weights.arrays, pooling=pooling, device=device, precision=precision, pool=pool
     )

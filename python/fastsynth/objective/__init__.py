@@ -10,11 +10,12 @@ from fastsynth.objective.function import FunctionTerm
 from fastsynth.objective.guide import GuidedStyle, Region, read_regions
 from fastsynth.objective.losses import StyleLoss, style_term
 from fastsynth.objective.moments import MMD, BNStatistics, MeanCovariance
-from fastsynth.objective.plan import Plan, Sources, plan, with_margin
+from fastsynth.objective.plan import Plan, Sources, find_parts, plan, with_margin
 from fastsynth.objective.pyramid import PYRAMID_LAYERS, PyramidGram
 from fastsynth.objective.shifted import SHIFTED_LAYERS, ShiftedGram
 from fastsynth.objective.smooth import AlphaNorm, RangePenalty, TotalVariation
 from fastsynth.objective.style import STYLE_LAYERS, Style
+from fastsynth.objective.whole import WholeObjective
 
 __all__ = [
     "CONTENT_LAYERS",
@@ -49,6 +50,8 @@ __all__ = [
     "Sum",
     "Term",
     "TotalVariation",
+    "WholeObjective",
+    "find_parts",
     "plan",
     "read_regions",
     "style_term",

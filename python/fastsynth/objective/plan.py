@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     Networks = Callable[[str | None], Network]
 
-__all__ = ["Plan", "Sources", "plan", "with_margin"]
+__all__ = ["Plan", "Sources", "balanced_weights", "find_parts", "plan", "with_margin"]
 
 # Layer weights set by balancing stay within this factor of one another (methods of random-weight
 # networks: a layer whose gradient happens to be near zero on the first image would otherwise
@@ -95,17 +95,9 @@ class Plan(Closing):
         """
         if not any(part.balanced for part in self.parts):
             return
-        norms = self.objective.gradient_norms(image)
-        chosen = [i for i, part in enumerate(self.parts) if part.balanced and norms[i] > 0]
-        if not chosen:
-            return
-        typical = float(np.exp(np.mean([np.log(norms[i]) for i in chosen])))
-        factors = {
-            i: float(np.clip(typical / norms[i], 1 / BALANCE_LIMIT, BALANCE_LIMIT)) for i in chosen
-        }
-        mean = sum(factors.values()) / len(factors)
-        for i, factor in factors.items():
-            self.objective.set_weight(self.objective.names[i], self.parts[i].weight * factor / mean)
+        norms = dict(enumerate(self.objective.gradient_norms(image)))
+        for i, weight in balanced_weights(self.parts, norms).items():
+            self.objective.set_weight(self.objective.names[i], weight)
 
     def close(self) -> None:
         """Releases the networks' buffers."""
@@ -113,23 +105,50 @@ class Plan(Closing):
             network.close()
 
 
-def plan(objective: Term | Sum, canvas: Canvas, networks: Networks, pool: _core.ThreadPool) -> Plan:
-    """Computes the targets of all terms and binds them to networks of the canvas' size.
+def balanced_weights(parts: Sequence[Part], norms: Mapping[int, float]) -> dict[int, float]:
+    """Weights of the balanced parts, by index, from the norms of their gradients."""
+    chosen = [i for i, part in enumerate(parts) if part.balanced and norms[i] > 0]
+    if not chosen:
+        return {}
+    typical = float(np.exp(np.mean([np.log(norms[i]) for i in chosen])))
+    factors = {
+        i: float(np.clip(typical / norms[i], 1 / BALANCE_LIMIT, BALANCE_LIMIT)) for i in chosen
+    }
+    mean = sum(factors.values()) / len(factors)
+    return {i: parts[i].weight * factor / mean for i, factor in factors.items()}
 
-    networks: gives the network of a name; None is the synthesizer's own.
-    Raises ObjectiveError for an empty sum, NetworkError for layers that a network does not have.
-    """
-    from fastsynth import _core
 
+def find_parts(
+    objective: Term | Sum, canvas: Canvas, networks: Networks, pool: _core.ThreadPool
+) -> tuple[Part, ...]:
+    """The parts of all terms, with their targets. Raises what `plan` raises."""
     terms = objective.terms()
     if not terms:
         raise ObjectiveError("the objective has no terms; add at least one, such as Content(image)")
     requests = [request for term in terms for request in term.requests(canvas)]
     sources = Sources(networks, pool, requests)
-    parts = tuple(part for term in terms for part in term.parts(canvas, sources))
-    held = tuple(network for part in parts for network in part.holds)
-    del sources  # the targets' features are no longer needed; the buffers of the canvas come next
+    return tuple(part for term in terms for part in term.parts(canvas, sources))
 
+
+def plan(
+    objective: Term | Sum,
+    canvas: Canvas,
+    networks: Networks,
+    pool: _core.ThreadPool,
+    parts: tuple[Part, ...] | None = None,
+) -> Plan:
+    """Computes the targets of all terms and binds them to networks of the canvas' size.
+
+    networks: gives the network of a name; None is the synthesizer's own.
+    parts: those of `find_parts`, where they are known.
+    Raises ObjectiveError for an empty sum, NetworkError for layers that a network does not have.
+    """
+    from fastsynth import _core
+
+    if parts is None:
+        # The targets' features are not needed any more when the buffers of the canvas come.
+        parts = find_parts(objective, canvas, networks, pool)
+    held = tuple(network for part in parts for network in part.holds)
     names = list(dict.fromkeys(part.network for part in parts if part.layer is not None))
     bound: list[BoundNetwork] = []
     try:

@@ -13,10 +13,11 @@ import numpy as np
 from fastsynth._errors import CheckpointError, DivergenceError, FastsynthError
 from fastsynth._machine import memory_in_use, peak_memory
 from fastsynth.image import resize
-from fastsynth.objective import Canvas, Sum, Term, plan, with_margin
+from fastsynth.objective import Canvas, Sum, Term, find_parts, plan, with_margin
 from fastsynth.optimize import RunResult, StopRules, run
 from fastsynth.render.checkpoint import Checkpoint, Position
 from fastsynth.render.schedule import Level
+from fastsynth.render.stepping import run_steps, whole_objective
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -275,7 +276,28 @@ class _Run:
             notify = self.checkpoint.watching(
                 notify, lambda state: here(state, seconds=self.seconds())
             )
-        with plan(self.objective, canvas, self.networks, self.pool) as bound:
+        parts = find_parts(self.objective, canvas, self.networks, self.pool)
+        whole = None if self.engage else whole_objective(parts, canvas, self.networks)
+        rules = replace(self.rules, max_evaluations=level.evaluations, time_limit=time_limit)
+        if whole is not None:
+            try:
+                return run_steps(
+                    whole,
+                    first,
+                    self.optimizer,
+                    rules,
+                    callback=notify,
+                    cancel=self.cancel,
+                    resume=state,
+                    keep_state=self.checkpoint is not None,
+                )
+            except (ValueError, KeyError) as error:
+                if state is None or isinstance(error, FastsynthError):
+                    raise
+                raise CheckpointError(
+                    f"the checkpoint's state does not fit this run: {error}"
+                ) from error
+        with plan(self.objective, canvas, self.networks, self.pool, parts) as bound:
             bound.balance(first)
             engine: _core.Objective = bound.objective
             mover = self.optimizer
@@ -286,7 +308,7 @@ class _Run:
                     engine,
                     first,
                     mover,
-                    replace(self.rules, max_evaluations=level.evaluations, time_limit=time_limit),
+                    rules,
                     callback=notify,
                     cancel=self.cancel,
                     pool=self.pool,

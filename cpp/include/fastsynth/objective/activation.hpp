@@ -34,6 +34,12 @@ class ActivationTerm final : public LayerTerm {
     double evaluate(const FeatureMap& feature, const Cotangent& cotangent,
                     ThreadPool& pool) override;
 
+    /// What other forms of the term are made from; down and across are negative for all positions.
+    Measure measure() const { return measure_; }
+    const std::vector<std::pair<int, double>>& channels() const { return channels_; }
+    double down() const { return down_; }
+    double across() const { return across_; }
+
   private:
     /// Writes the weights of one channel panel, repeated to `count` values; false if all are 0.
     bool pattern(int panel, int block, std::size_t count, float* weights) const;
@@ -62,6 +68,12 @@ class GuidedTerm final : public LayerTerm {
     void bind(const FeatureMap& feature) override;
     double evaluate(const FeatureMap& feature, const Cotangent& cotangent,
                     ThreadPool& pool) override;
+
+    /// What other forms of the term are made from: the guide as (count, channels).
+    const Buffer<float>& rows() const { return rows_; }
+    int channels() const { return channels_; }
+    int count() const { return count_; }
+    Match match() const { return match_; }
 
   private:
     void choose(const FeatureMap& feature, ThreadPool& pool);

@@ -22,6 +22,9 @@ class TotalVariation final : public ImageTerm {
     double evaluate(const float* image, int height, int width, double weight, float* gradient,
                     ThreadPool& pool) override;
 
+    double beta() const { return beta_; }
+    Average average() const { return average_; }
+
   private:
     double beta_;
     Average average_;
@@ -36,6 +39,9 @@ class AlphaNorm final : public ImageTerm {
     double evaluate(const float* image, int height, int width, double weight, float* gradient,
                     ThreadPool& pool) override;
 
+    double alpha() const { return alpha_; }
+    Average average() const { return average_; }
+
   private:
     double alpha_;
     Average average_;
@@ -48,6 +54,9 @@ class RangePenalty final : public ImageTerm {
     explicit RangePenalty(double low = 0.0, double high = 1.0);
     double evaluate(const float* image, int height, int width, double weight, float* gradient,
                     ThreadPool& pool) override;
+
+    float low() const { return low_; }
+    float high() const { return high_; }
 
   private:
     float low_, high_;

@@ -37,6 +37,10 @@ class ContentTerm final : public LayerTerm {
     double evaluate(const FeatureMap& feature, const Cotangent& cotangent,
                     ThreadPool& pool) override;
 
+    /// What other forms of the term are made from: the target in `layout()`, and s.
+    const FeatureMap& layout() const { return layout_; }
+    double scale() const { return scale_; }
+
   private:
     Buffer<float> target_;
     FeatureMap layout_;  // of target_; follows the network that the term is bound to
@@ -59,6 +63,11 @@ class GramTerm final : public LayerTerm {
     void bind(const FeatureMap& feature) override;
     double evaluate(const FeatureMap& feature, const Cotangent& cotangent,
                     ThreadPool& pool) override;
+
+    /// What other forms of the term are made from: A, and s.
+    const Buffer<float>& target() const { return target_; }
+    int channels() const { return channels_; }
+    double scale() const { return scale_; }
 
   private:
     Buffer<float> target_, gram_;

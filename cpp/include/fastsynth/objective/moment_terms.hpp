@@ -34,6 +34,13 @@ class MomentsTerm final : public LayerTerm {
     double evaluate(const FeatureMap& feature, const Cotangent& cotangent,
                     ThreadPool& pool) override;
 
+    /// What other forms of the term are made from.
+    SecondMoment kind() const { return kind_; }
+    double mean_weight() const { return mean_weight_; }
+    double second_weight() const { return second_weight_; }
+    const std::vector<float>& mean_target() const { return mean_target_; }
+    const std::vector<float>& second_target() const { return second_target_; }
+
   private:
     void measure(const FeatureMap& feature, ThreadPool& pool);
 

@@ -30,6 +30,15 @@ class SliceTerm final : public LayerTerm {
     double evaluate(const FeatureMap& feature, const Cotangent& cotangent,
                     ThreadPool& pool) override;
 
+    /// What other forms of the term are made from; phases are empty for quantiles.
+    const std::vector<float>& directions() const { return directions_; }
+    const std::vector<float>& phases() const { return phases_; }
+    const std::vector<float>& targets() const { return targets_; }
+    int channels() const { return channels_; }
+    double scale() const { return scale_; }
+    /// The positions that are looked at, of a map with this number of them.
+    std::vector<std::size_t> places(std::size_t positions) const;
+
   private:
     SliceTerm(std::vector<float> directions, int channels, std::vector<float> phases,
               std::vector<float> targets, double scale, int most);

@@ -31,6 +31,11 @@ class WindowTerm final : public LayerTerm {
     double evaluate(const FeatureMap& feature, const Cotangent& cotangent,
                     ThreadPool& pool) override;
 
+    /// What other forms of the term are made from; the guide is empty for T = 1.
+    const std::shared_ptr<LayerTerm>& inner() const { return inner_; }
+    const Window& window() const { return window_; }
+    const std::vector<float>& guide() const { return guide_; }
+
   private:
     void resize(const FeatureMap& feature);
 

@@ -1,0 +1,67 @@
+"""A network inside a larger graph: its forward nodes, and later its gradient's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import onnx
+
+from fastsynth.network.builder import GraphBuilder, Tensor
+from fastsynth.network.graph import Cut, cotangent_name, cut_whole
+
+if TYPE_CHECKING:
+    from fastsynth.network.onnx_network import OnnxNetwork
+
+__all__ = ["WholeNetwork"]
+
+
+class WholeNetwork:
+    """The graphs of a network, joined into a graph under construction.
+
+    prefix: of the names of its weights, so that several networks fit into one graph.
+    size: (height, width) of the image, a tensor (1, 3, height, width).
+    features: the taps' activations, (1, C, H, W).
+    """
+
+    def __init__(
+        self,
+        builder: GraphBuilder,
+        network: OnnxNetwork,
+        prefix: str,
+        image: Tensor,
+        size: tuple[int, int],
+        taps: tuple[str, ...],
+    ) -> None:
+        self._builder, self._network, self._prefix = builder, network, prefix
+        name, pooling = network.architecture.name, network.pooling
+        forward, self._gradient = cut_whole(name, pooling, taps, *size)
+        self._image = image
+        self._values = self._add(forward, {"image": image.name}, "forward")
+        self.features = {tap: Tensor(builder, self._values[tap]) for tap in taps}
+        self.shapes = {tap: forward.outputs[tap].shape for tap in taps}
+
+    def gradient(self, cotangents: Mapping[str, Tensor]) -> Tensor:
+        """dLoss/dImage (1, 3, H, W), given dLoss/dFeature of every tap."""
+        given = {name: self._values[name] for name in self._gradient.inputs if name in self._values}
+        given["image"] = self._image.name
+        given |= {cotangent_name(tap): value.name for tap, value in cotangents.items()}
+        names = self._add(self._gradient, given, "gradient")
+        return Tensor(self._builder, names["d_image"])
+
+    def _add(self, cut: Cut, given: Mapping[str, str], part: str) -> dict[str, str]:
+        """Copies a cut's nodes; returns the names that its values have now."""
+        builder = self._builder
+        model = onnx.load_model_from_string(cut.model)
+        names = dict(given)
+        for tensor in model.graph.initializer:
+            if tensor.name in cut.parameters:
+                array = self._network.parameters[tensor.name]
+                names[tensor.name] = builder.parameter(self._prefix + tensor.name, array).name
+            else:
+                names[tensor.name] = builder.tensor(onnx.numpy_helper.to_array(tensor)).name
+        for node in model.graph.node:
+            for output in node.output:
+                names.setdefault(output, builder.fresh(f"{self._prefix}{part}.{output}"))
+            builder.node(node, names)
+        return names

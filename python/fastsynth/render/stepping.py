@@ -1,0 +1,110 @@
+"""A level as a step graph (`backend="step"`), where its networks and terms allow it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from fastsynth import _core
+from fastsynth.network.step_network import StepNetwork
+from fastsynth.objective import WholeObjective
+from fastsynth.objective.plan import balanced_weights, check_layers, unique_names
+from fastsynth.objective.whole import weights_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from fastsynth.network.onnx_network import OnnxNetwork
+    from fastsynth.objective import Canvas
+    from fastsynth.objective.base import Part
+    from fastsynth.objective.plan import Networks
+    from fastsynth.optimize import Optimizer, RunResult, StopRules
+
+__all__ = ["run_steps", "whole_objective"]
+
+logger = logging.getLogger("fastsynth")
+
+
+def whole_objective(
+    parts: Sequence[Part], canvas: Canvas, networks: Networks
+) -> WholeObjective | None:
+    """The objective for a step graph; None where the networks are of another backend.
+
+    Also where a part has no form as nodes, or the picture is seamless: a warning in the log then
+    tells what the host has to do.
+    """
+    names = list(dict.fromkeys(part.network for part in parts if part.layer is not None))
+    tapped = {name: networks(name) for name in names}
+    own: dict[str | None, OnnxNetwork] = {
+        name: net for name, net in tapped.items() if isinstance(net, StepNetwork)
+    }
+    if not own or len(own) < len(tapped):
+        return None
+    for name, network in own.items():
+        layers = {part.layer for part in parts if part.network == name and part.layer}
+        check_layers(network, tuple(layers))
+    labels = unique_names(parts)
+    hosts = [label for label, part in zip(labels, parts, strict=True) if not has_form(part)]
+    if canvas.wrap:
+        hosts = ["the cyclic continuation of a seamless picture"]
+    if hosts:
+        logger.warning(
+            "no step graph: %s can only be computed on the host; at each evaluation the features "
+            "of all tapped layers, and their gradients, are copied from and to the device",
+            ", ".join(hosts),
+        )
+        return None
+    return WholeObjective(tuple(parts), tuple(labels), weights_of(parts), canvas, own)
+
+
+def has_form(part: Part) -> bool:
+    """Whether a part can be written as nodes."""
+    if isinstance(part.term, _core.ImageTerm):
+        return _core.describe_image_term(part.term) is not None
+    told: Mapping[str, Any] | None = _core.describe_layer_term(part.term, 1)
+    while told is not None and told["kind"] == "window":
+        told = _core.describe_layer_term(told["inner"], 1)
+    return told is not None
+
+
+def balanced(whole: WholeObjective, first: NDArray[np.float32]) -> WholeObjective:
+    """The same with the weights of balanced parts set so that all pull equally at `first`."""
+    from fastsynth.optimize.evaluator import Evaluator
+
+    chosen = [index for index, part in enumerate(whole.parts) if part.balanced]
+    if not chosen:
+        return whole
+    network = next(iter(whole.networks.values()))
+    with Evaluator(whole, network.execution, network.threads) as evaluator:
+        norms = evaluator.gradient_norms(first, chosen)
+    weights = list(whole.weights)
+    for index, weight in balanced_weights(whole.parts, norms).items():
+        weights[index] = weight
+    return replace(whole, weights=tuple(weights))
+
+
+def run_steps(
+    whole: WholeObjective,
+    first: NDArray[np.float32],
+    optimizer: Optimizer,
+    rules: StopRules,
+    *,
+    callback: Callable[[Any], bool | None] | None,
+    cancel: _core.Cancel | None,
+    resume: Mapping[str, Any] | None,
+    keep_state: bool,
+) -> tuple[RunResult, dict[str, float]]:
+    """One level; the result, and the weights of the loss's parts."""
+    from fastsynth.optimize.step import StepGraph, StepRun
+
+    whole = balanced(whole, first)
+    network = next(iter(whole.networks.values()))
+    graph = StepGraph(whole, optimizer)
+    with StepRun(graph, first, network.execution, network.threads) as run:
+        if resume is not None:
+            run.restore(resume)
+        result = run.run(rules, callback, cancel=cancel, keep_state=keep_state)
+    return result, dict(zip(whole.names, whole.weights, strict=True))
