@@ -131,10 +131,10 @@ def test_lbfgs_direction_is_the_two_loop_recursion() -> None:
         b,
         b.tensor(square(np.tril(steps @ bends.T))),
         b.tensor(square(bends @ bends.T)),
-        b.tensor(column(steps @ g)),
-        b.tensor(column(bends @ g)),
-        valid,
-        m,
+        along=b.tensor(column(steps @ g)),
+        back=b.tensor(column(bends @ g)),
+        valid=valid,
+        m=m,
     )
     report = b.concat([gamma, on_s.reshape((m,)), on_y.reshape((m,))], 0)
     b.output("report", report, (1 + 2 * m,))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from fastsynth.cli import analogy, batch, commands, dream, score
+from fastsynth.cli import analogy, batch, commands, dream, export_step, score
 from fastsynth.cli.compose import add_compose
 from fastsynth.cli.pattern import add_pattern
 from fastsynth.cli.regions import add_doodle, add_regions
@@ -135,6 +135,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     _add_replay(verbs)
     batch.add(verbs, _verb)
+    export_step.add(verbs, _verb)
 
     _add_weights(verbs)
     score.add(verbs, _verb)
@@ -304,7 +305,10 @@ def _engine_options(verb: argparse.ArgumentParser) -> None:
     )
     engine.add_argument("--pooling", choices=("max", "avg"), help="default: max; avg for textures")
     engine.add_argument(
-        "--backend", choices=("auto", "native", "onnx"), default="auto", help="default: %(default)s"
+        "--backend",
+        choices=("auto", "native", "onnx", "step"),
+        default="auto",
+        help="default: %(default)s",
     )
     engine.add_argument(
         "--device",

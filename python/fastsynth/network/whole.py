@@ -28,8 +28,9 @@ class WholeNetwork:
         self,
         builder: GraphBuilder,
         network: OnnxNetwork,
-        prefix: str,
         image: Tensor,
+        *,
+        prefix: str,
         size: tuple[int, int],
         taps: tuple[str, ...],
     ) -> None:

@@ -75,7 +75,7 @@ class WholeObjective:
                 layer for layer in network.layers if any(self.parts[i].layer == layer for i in own)
             )
             prefix = f"network{number}." if len(self.networks) > 1 else ""
-            whole = WholeNetwork(builder, network, prefix, image, self.size, taps)
+            whole = WholeNetwork(builder, network, image, prefix=prefix, size=self.size, taps=taps)
             cotangents: dict[str, Tensor] = {}
             for i in own:
                 term, layer = self.parts[i].term, self.parts[i].layer

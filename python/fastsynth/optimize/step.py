@@ -269,18 +269,9 @@ class StepRun(Closing):
         cancel: Cancel | None,
     ) -> str:
         most = UNLIMITED if rules.max_evaluations is None else rules.max_evaluations
-        limit = math.inf if rules.time_limit is None else rules.time_limit
         while True:
-            if rules.max_iterations is not None and self._iterations >= rules.max_iterations:
-                return "iterations"
-            if self._on_plateau(rules):
-                return "plateau"
-            if cancel is not None and cancel.is_set():
-                return "cancelled"
-            if len(self._reports) >= most:
-                return "evaluations"
-            if self._reports and self._now() >= limit:
-                return "time"
+            if reason := self._over(rules, cancel):
+                return reason
             before = self._iterations
             steps = self._steps(int(most) - len(self._reports))
             began = time.monotonic()
@@ -305,6 +296,20 @@ class StepRun(Closing):
                 )
                 if callback(event) is False:
                     return "cancelled"
+
+    def _over(self, rules: StopRules, cancel: Cancel | None) -> str:
+        """Why the run is to end before another step; "" where it is not."""
+        done = len(self._reports)
+        limit = math.inf if rules.time_limit is None else rules.time_limit
+        reasons = {
+            "iterations": rules.max_iterations is not None
+            and self._iterations >= rules.max_iterations,
+            "plateau": self._on_plateau(rules),
+            "cancelled": cancel is not None and cancel.is_set(),
+            "evaluations": rules.max_evaluations is not None and done >= rules.max_evaluations,
+            "time": done > 0 and self._now() >= limit,
+        }
+        return next((reason for reason, holds in reasons.items() if holds), "")
 
     def _steps(self, left: int) -> int:
         """How many steps the host may start before it looks again."""

@@ -75,7 +75,9 @@ class LBFGSUpdate(Update):
             "search": (len(NUMBERS),),
         }
 
-    def build(self, builder: GraphBuilder, sampled: Sampled, state: State) -> Moved:
+    def build(  # noqa: PLR0915, one recurrence from top to bottom
+        self, builder: GraphBuilder, sampled: Sampled, state: State
+    ) -> Moved:
         b, m, settings = builder, self.settings.memory, self.settings
         parts = b.ops("Split", len(NUMBERS), state["search"], axis=0, num_outputs=len(NUMBERS))
         old = dict(zip(NUMBERS, parts, strict=True))
@@ -113,14 +115,20 @@ class LBFGSUpdate(Update):
         products = b.op("Gemm", right, history, transB=1)  # (2, 2m + 2)
         ages = newest - np.arange(m, dtype=np.float32)
         slots = b.where(ages < 0.0, ages + float(m), ages).cast("int64")
-        curvature = shifted(b, state["curvature"], products, slots, store, m, "lower")
-        gradients = shifted(b, state["gradients"], products, slots + whole(m), store, m, "both")
+        curvature = shifted(
+            b, state["curvature"], products, places=slots, store=store, m=m, kind="lower"
+        )
+        gradients = shifted(
+            b, state["gradients"], products, places=slots + whole(m), store=store, m=m, kind="both"
+        )
         along, back = (
             products.slice(0, 1, 2).gather(places, axis=1).reshape((m, 1))
             for places in (slots, slots + whole(m))
         )
         valid = pairs.reshape((1, 1)) > np.arange(m, dtype=np.float32).reshape(m, 1)
-        gamma, on_s, on_y = coefficients(b, curvature, gradients, along, back, valid, m)
+        gamma, on_s, on_y = coefficients(
+            b, curvature, gradients, along=along, back=back, valid=valid, m=m
+        )
         ring = b.concat(
             [on_s.gather(slots), on_y.gather(slots), np.zeros((2, 1), np.float32)], 0
         ).transpose()
@@ -138,7 +146,7 @@ class LBFGSUpdate(Update):
         }
         high = b.where(lower, old["high"], t)
         walled = b.where(lower, old["walled"], (~finite).number())
-        further = next_trial(b, old, t, f, slope, finite, lower)
+        further = next_trial(b, old, t, f, slope=slope, finite=finite, lower=lower)
         over = ~accept & (trials >= float(settings.max_search))
         return_to_low = over & (low["low_t"] > 0.0)
         failed = over & ~(low["low_t"] > 0.0)
@@ -212,6 +220,7 @@ def shifted(
     b: GraphBuilder,
     matrix: Tensor,
     products: Tensor,
+    *,
     places: Tensor,
     store: Tensor,
     m: int,
@@ -234,6 +243,7 @@ def coefficients(
     b: GraphBuilder,
     curvature: Tensor,
     gradients: Tensor,
+    *,
     along: Tensor,
     back: Tensor,
     valid: Tensor,
@@ -293,6 +303,7 @@ def next_trial(
     old: Mapping[str, Tensor],
     t: Tensor,
     f: Tensor,
+    *,
     slope: Tensor,
     finite: Tensor,
     lower: Tensor,

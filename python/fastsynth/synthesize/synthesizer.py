@@ -58,7 +58,7 @@ class Synthesizer(Closing):
         or a file.
     download: fetch the weights when they are missing; default False.
     pooling: "max", "avg", or None (default): each verb's own choice.
-    backend: "auto" (default), "native" or "onnx".
+    backend: "auto" (default), "native", "onnx" or "step" (docs/step.md).
     device: "auto" (default), "cpu", "cuda" or the name of an ONNX Runtime provider.
     precision: "exact" (default), "fast", or what the device offers: "tf32", "bf16", "fp16".
     threads: number of CPU threads; default all cores that the process may use.
