@@ -14,6 +14,8 @@ import numpy as np
 from fastsynth._closing import Closing
 from fastsynth._errors import DeviceError
 from fastsynth.network import session as sessions
+from fastsynth.network.portable import portable
+from fastsynth.network.providers import HALF_BY_GRAPH, explain, find_card
 from fastsynth.network.session import CPU, onnxruntime, release_memory
 
 if TYPE_CHECKING:
@@ -45,7 +47,8 @@ class ResidentGraph(Closing):
     in_place: state that the graph reads in one node alone, which changes parts of it: one place
         will do where the provider allows it.
 
-    Raises DeviceError when the provider cannot open or run it.
+    Raises DeviceError when the provider cannot open or run it, MemoryLimitError when the device's
+    memory does not do.
     """
 
     def __init__(
@@ -66,10 +69,13 @@ class ResidentGraph(Closing):
         values = [ort.OrtValue.ortvalue_from_numpy(a) for a in parameters.values()]
         if values:
             options.add_external_initializers(list(parameters), values)
-        self._provider = provider.name
+        self._provider = provider
         self._memory = _MEMORIES.get(provider.name, "cpu")
         self._report, self._width = report
-        self._session: Any = sessions._open(ort, model, options, provider)
+        self._session: Any = sessions._open(
+            ort, fitted(model, provider), options, provider, threads
+        )
+        self._read = {value.name for value in self._session.get_inputs()}
         self._fixed = {name: self._placed(array) for name, array in fixed.items()}
         alike = in_place if provider.name in _IN_PLACE else ()
         self._state = {name: self._placed(array) for name, array in state.items()}
@@ -91,15 +97,19 @@ class ResidentGraph(Closing):
         for report in reports:
             binding = self._session.io_binding()
             for name, value in {**self._fixed, **self._state}.items():
-                binding.bind_ortvalue_input(name, value)
+                if name in self._read:
+                    binding.bind_ortvalue_input(name, value)
             for name, value in self._other.items():
                 binding.bind_ortvalue_output(NEXT + name, value)
             binding.bind_ortvalue_output(self._report, report)
             try:
                 self._session.run_with_iobinding(binding)
             except Exception as error:  # ONNX Runtime's exceptions have no common base
+                known = explain(error, self._provider)
+                if known is not None:
+                    raise known from error
                 raise DeviceError(
-                    f"{self._provider} failed in a step: {error}; use a smaller size, or "
+                    f"{self._provider.name} failed in a step: {error}; use a smaller size, or "
                     'device="cpu"'
                 ) from error
             self._state, self._other = self._other, self._state
@@ -129,3 +139,15 @@ class ResidentGraph(Closing):
         """A copy on the device."""
         copy = np.array(array, order="C")
         return self._ort.OrtValue.ortvalue_from_numpy(copy, self._memory, 0)
+
+
+def fitted(model: bytes, provider: Provider) -> bytes:
+    """The graph in the form that the provider runs."""
+    card = find_card(provider.name)
+    if card is not None and not card.portable:
+        return model
+    import onnx
+
+    half = provider.precision == "fp16" and provider.name in HALF_BY_GRAPH
+    whole: bytes = portable(onnx.load_from_string(model), half=half).SerializeToString()
+    return whole
