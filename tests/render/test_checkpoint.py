@@ -129,6 +129,8 @@ def forged(change: Any) -> bytes:
         lambda h: h.update(results=[{}]),
         lambda h: h.update(results=[7]),
         lambda h: h.update(results={"a": 1}),
+        lambda h: h.update(state=3),
+        lambda h: h.update(state=["x"]),
     ],
 )
 def test_forged_contents(tmp_path: Path, change: Any) -> None:
@@ -138,6 +140,28 @@ def test_forged_contents(tmp_path: Path, change: Any) -> None:
         Checkpoint(path, RUN)
     path.write_bytes(forged(lambda _: None))
     assert Checkpoint(path, RUN).position is not None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda result: result["history"].update(loss=0.5),
+        lambda result: result["history"].update(parts={"a": 1}),
+        lambda result: result.update(names=["content"]),
+        lambda result: result.update(average={"array": 2}),
+    ],
+)
+def test_forged_levels(written: Path, change: Any) -> None:
+    """Good checksums around a level whose history or average is none."""
+    data = written.read_bytes()
+    size, _ = struct.unpack_from("<QQ", data, 8)
+    header = json.loads(data[24 : 24 + size])
+    change(header["results"][0])
+    text = json.dumps(header).encode()
+    start = data[:8] + struct.pack("<QQ", len(text), zlib.crc32(text))
+    written.write_bytes(start + text + data[24 + size :])
+    with pytest.raises(CheckpointError, match=r"cannot be used"):
+        Checkpoint(written, RUN)
 
 
 def test_another_run_is_named(written: Path) -> None:

@@ -53,6 +53,42 @@ class KilledError(Exception):
     """In place of a kill: leaves the run without its usual ways out."""
 
 
+def test_onnx_runs_go_on_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reference backend, in a new Synthesizer after each death, as in a new process."""
+    pytest.importorskip("onnxruntime")
+    path, write, deaths = tmp_path / "run", Checkpoint.write, 0
+    engine: dict[str, Any] = {"weights": "random:0", "backend": "onnx", "threads": 2}
+
+    def run(**options: Any) -> fs.Result:
+        with fs.Synthesizer(**engine) as made:
+            return made.style_transfer(A, B, style_layers="conv1_2", **SHORT, **options)
+
+    def dies(self: Checkpoint, position: Position) -> None:
+        nonlocal deaths
+        write(self, position)
+        if position.state is not None and len(position.results) == deaths:
+            deaths += 1
+            raise KilledError
+
+    whole = run()
+    monkeypatch.setattr(Checkpoint, "write", dies)
+    for _ in range(2):
+        with pytest.raises(KilledError):
+            run(checkpoint=path, checkpoint_seconds=0)
+    result = run(checkpoint=path, checkpoint_seconds=0)
+    assert deaths == 2
+    assert result.provenance["engine"]["backend"] == "onnx"
+    assert np.array_equal(result.pixels, whole.pixels)
+    assert result.evaluations == whole.evaluations
+    # A state of one backend is not continued by the other: their bits differ.
+    run(checkpoint=path, checkpoint_seconds=0)
+    with (
+        fs.Synthesizer(**{**engine, "backend": "native"}) as other,
+        pytest.raises(fs.CheckpointError, match="engine.backend is 'onnx' there, 'native' here"),
+    ):
+        other.style_transfer(A, B, style_layers="conv1_2", checkpoint=path, **SHORT)
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_cut_anywhere_and_continued(
     synthesizer: fs.Synthesizer, verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

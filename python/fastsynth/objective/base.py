@@ -176,14 +176,15 @@ def layer_weights(layers: str | Sequence[str] | Mapping[str, float]) -> dict[str
         raise ObjectiveError(
             f'layers are a name such as "conv4_2", names, or names with weights, not {layers!r}'
         )
-    weights: dict[str, Any] = (
-        dict(layers) if isinstance(layers, Mapping) else dict.fromkeys(layers, 1.0)
-    )
+    pairs = layers.items() if isinstance(layers, Mapping) else ((name, 1.0) for name in layers)
+    weights: dict[str, Any] = {}
+    for name, weight in pairs:
+        if not isinstance(name, str):
+            raise ObjectiveError(f'a layer is named by a string such as "conv4_2", not {name!r}')
+        weights[name] = weight
     if not weights:
         raise ObjectiveError('no layers given; name at least one, such as "conv4_2"')
     for name, weight in weights.items():
-        if not isinstance(name, str):
-            raise ObjectiveError(f'a layer is named by a string such as "conv4_2", not {name!r}')
         if not isinstance(weight, (int, float)) or not math.isfinite(weight):
             raise ObjectiveError(
                 f"the weight of layer {name} must be a finite number, not {weight!r}"

@@ -337,15 +337,19 @@ def read_position(file: BinaryIO, header: Mapping[str, Any]) -> Position:
                 average=unpack(item["average"]),
             )
             check_result(run, level)
+            check_history(history)
             results.append(LevelResult(int(item["index"]), level, run, dict(item["weights"])))
         order = [result.index for result in results]
         index = int(header["index"])
         if order != sorted(set(order)) or any(not 0 <= place < index for place in order):
             raise DamagedError("its levels are out of order")
+        state = unpack(header["state"])
+        if not isinstance(state, (dict, type(None))):
+            raise DamagedError("the state of its optimiser is no table")
         return Position(
             results=tuple(results),
             index=index,
-            state=unpack(header["state"]),
+            state=state,
             began=float(header["began"]),
             seconds=float(header["seconds"]),
             stopped=str(header["stopped"]),
@@ -364,6 +368,20 @@ def check_result(run: RunResult, level: Level) -> None:
     around = (x.shape[1] - level.height, x.shape[2] - level.width)
     if around[0] != around[1] or around[0] < 0 or not np.isfinite(x).all():
         raise DamagedError("the picture of a level does not fit the level, or is not finite")
+    average = run.average
+    if average is not None and (average.shape, average.dtype) != (x.shape, x.dtype):
+        raise DamagedError("the average picture of a level is not like its picture")
+
+
+def check_history(history: History) -> None:
+    """Vectors of one value for each evaluation, and a matrix of one column for each name."""
+    count = len(history.loss)
+    shapes = {"iteration": (count,), "seconds": (count,), "loss": (count,)}
+    shapes["parts"] = (count, len(history.names))
+    for name, shape in shapes.items():
+        array = getattr(history, name)
+        if not isinstance(array, np.ndarray) or array.shape != shape:
+            raise DamagedError(f"the history of a level has no {name} of shape {shape}")
 
 
 def read_arrays(file: BinaryIO, listed: Sequence[Any]) -> list[NDArray[Any]]:

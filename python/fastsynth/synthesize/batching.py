@@ -19,7 +19,7 @@ from fastsynth._machine import available_memory, usable_cores
 from fastsynth.image import check_writable
 from fastsynth.synthesize.batch_report import BatchItem, BatchReport
 from fastsynth.synthesize.batch_work import Outcome, Settings, Task, Worker, key_of
-from fastsynth.synthesize.jobs import PIXEL_VERBS, check_job
+from fastsynth.synthesize.jobs import PIXEL_VERBS, check_job, is_pixel_verb
 from fastsynth.synthesize.manifest import Row, as_row, merged, read_manifest, texts_in
 from fastsynth.synthesize.scheduling import (
     USABLE,
@@ -199,7 +199,7 @@ class _Batch:
         if row.error:
             raise ObjectiveError(row.error)
         job = merged(defaults, row.job)
-        if job.get("verb") in PIXEL_VERBS and "engine" not in row.job:
+        if is_pixel_verb(job.get("verb")) and "engine" not in row.job:
             job.pop("engine", None)  # the defaults' engine is for the others
         output = job.get("output")
         if not isinstance(output, str) or not output:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -138,7 +138,8 @@ def mix(
     """
     arguments = dict(locals())
     run = run_options(options, "mix")
-    pairs = list(images.items()) if isinstance(images, Mapping) else list(images)
+    given = images.items() if isinstance(images, Mapping) else images
+    pairs = list(given) if isinstance(given, Iterable) else []
     if not pairs or not all(isinstance(pair, tuple) and len(pair) == 2 for pair in pairs):
         raise ObjectiveError(
             "images must be a mapping of picture to weight, or pairs (picture, weight)"

@@ -7,7 +7,7 @@ import importlib
 import inspect
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +60,8 @@ INIT_CHOICES = ("auto", "content", "noise", "patches", "style")
 # A style of two scales, and the mask that is everywhere: TOML knows no null.
 SCALES = {"coarse", "fine"}
 EVERYWHERE = "-"
+MOST_NESTED = 40  # tables and lists inside one another
+LARGEST = 10**300
 
 
 def read_job(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -68,7 +70,7 @@ def read_job(path: str | os.PathLike[str]) -> dict[str, Any]:
         return tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise ObjectiveError(f"the job {os.fspath(path)} cannot be read: {error}") from error
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # no TOML, too many digits, nested too deeply
         raise ObjectiveError(f"the job {os.fspath(path)} is not valid TOML: {error}") from error
 
 
@@ -108,8 +110,9 @@ def run_job(
 
 def check_job(job: Mapping[str, Any]) -> tuple[str, dict[str, Any], dict[str, Any]]:
     """Verb, engine settings and arguments of a job; raises ObjectiveError for a wrong one."""
+    check_plain(job, "the job")
     verb = job.get("verb")
-    if verb not in VERBS and verb not in PIXEL_VERBS:
+    if verb not in VERBS and not is_pixel_verb(verb):
         known = ", ".join((*VERBS, *PIXEL_VERBS))
         raise ObjectiveError(f"the job's verb must be one of {known}, not {verb!r}")
     unknown = set(job) - {"verb", "arguments", "engine", "output"}
@@ -168,9 +171,14 @@ def run_pixel_verb(
     return function(**keywords)
 
 
+def is_pixel_verb(verb: Any) -> bool:
+    """Whether it is one of PIXEL_VERBS; False for what is no verb at all."""
+    return isinstance(verb, str) and verb in PIXEL_VERBS
+
+
 def shows_progress(verb: Any) -> bool:
     """Whether a verb calls back while it runs: all but the quick ones do."""
-    return verb not in PIXEL_VERBS or verb == "image_analogy"
+    return not is_pixel_verb(verb) or verb == "image_analogy"
 
 
 def _table(job: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -199,7 +207,7 @@ def decode_arguments(
                 else pair
                 for pair in value
             ]
-        if isinstance(value, Mapping) and value.get("verb") in PIXEL_VERBS:
+        if isinstance(value, Mapping) and is_pixel_verb(value.get("verb")):
             inner = decode_arguments(_table(value, "arguments"), base, inputs, f"{where}.")
             return run_pixel_verb(value["verb"], inner, {})
         if isinstance(value, Mapping) and {"array", "dtype"} <= set(value):
@@ -251,7 +259,10 @@ def given_array(
     described: Mapping[str, Any], where: str, inputs: Mapping[str, ImageLike]
 ) -> ImageLike:
     """The array that a record describes by shape and type, from `inputs` by its place there."""
-    shape, dtype = tuple(described["array"]), described["dtype"]
+    shape, dtype = described["array"], described["dtype"]
+    if not isinstance(shape, (list, tuple)):
+        raise ImageError(f"the image {where!r} is an array of shape {shape!r:.60}; expected a list")
+    shape = tuple(shape)
     if where not in inputs:
         raise ImageError(
             f"the image {where!r} of the record was an array {shape} of {dtype}; "
@@ -291,46 +302,100 @@ def replay(
     record = read_metadata(path)
     if record is None or "verb" not in record:
         raise ImageError(f"{os.fspath(path)} carries no record of a synthesis by fastsynth")
-    engine: Any = record.get("engine")
-    pixels_only = record["verb"] in PIXEL_VERBS
-    if "arguments" not in record or not (pixels_only or isinstance(engine, Mapping)):
-        raise ImageError(f"the record in {os.fspath(path)} is not complete")
-    if pixels_only:
-        arguments = decode_arguments(record["arguments"], Path(path).parent, inputs or {})
-        return batched(run_pixel_verb(record["verb"], arguments, run), record.get("batch"))
-    levels = record.get("levels", [])
-    arguments = decode_arguments(record["arguments"], Path(path).parent, inputs or {})
-    if any(level["stopped"] in ENDING for level in levels):
-        if not sum(record["schedule"]):
+    try:
+        played = Played.of(record)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ImageError(
+            f"the record in {os.fspath(path)} is not complete, or makes no sense "
+            f"({type(error).__name__}: {error})"
+        ) from error
+    arguments = decode_arguments(played.arguments, Path(path).parent, inputs or {})
+    if is_pixel_verb(played.verb):
+        return batched(run_pixel_verb(played.verb, arguments, run), record.get("batch"))
+    if played.is_cut_short:
+        if not sum(played.schedule):
             raise ImageError(f"the run of {os.fspath(path)} was cancelled before it began")
         if arguments.get("at") == "pixels":
             raise ImageError(
                 f"{os.fspath(path)} is a mix that was cut short between its inversions; "
                 "it cannot be repeated"
             )
-        arguments["max_evaluations"] = record["schedule"]
-    name = engine["weights"]["id"]
-    given = engine["weights_spec"] if name.startswith("file:") else name
-    options = {
-        "network": engine["network"],
-        "weights": given if weights is None else weights,
-        "pooling": engine["pooling"],
-        "backend": engine["backend"],
-        "device": engine["device"],
-        "precision": engine.get("precision", "exact"),
-        "threads": engine["threads"],
-    }
+        arguments["max_evaluations"] = played.schedule
+    options = {**played.engine, **({} if weights is None else {"weights": weights})}
     with Synthesizer(**options) as synthesizer:
-        recorded = {engine["network"]: engine["weights"], **engine.get("others", {})}
-        for network, wanted in recorded.items():
+        for network, (name, checksum) in played.weights.items():
             found = synthesizer.weights_of(network)
-            if found.sha256 != wanted["sha256"]:
+            if found.sha256 != checksum:
                 raise WeightsError(
-                    f"the {wanted['id']} weights of {network} are not there: {found.id} has the "
-                    f"checksum {found.sha256[:12]}…, the record says {wanted['sha256'][:12]}…"
+                    f"the {name} weights of {network} are not there: {found.id} has the "
+                    f"checksum {found.sha256[:12]}…, the record says {checksum[:12]}…"
                 )
-        result: Result = getattr(synthesizer, record["verb"])(**arguments, **run)
+        result = run_verb(synthesizer, played.verb, arguments, run)
     return batched(result, record.get("batch"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Played:
+    """What a record says of its run.
+
+    engine: keywords of the Synthesizer
+    weights: id and checksum by network
+    schedule: evaluations by level, for a run that is_cut_short
+    """
+
+    verb: str
+    arguments: Mapping[str, Any]
+    engine: dict[str, Any] = dataclasses.field(default_factory=dict)
+    weights: dict[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
+    is_cut_short: bool = False
+    schedule: Sequence[int] = ()
+
+    @staticmethod
+    def of(record: Mapping[str, Any]) -> Played:
+        """Of a record that may be anybody's. Raises KeyError, TypeError, ... where it is wrong."""
+        check_plain(record, "the record")
+        verb, arguments = record["verb"], _table(record, "arguments")
+        if "arguments" not in record:
+            raise KeyError("arguments")
+        if is_pixel_verb(verb):
+            return Played(verb, arguments)
+        if verb not in VERBS:
+            raise ValueError(f"unknown verb {verb!r:.40}")
+        engine = record["engine"]
+        used = {engine["network"]: engine["weights"], **engine.get("others", {})}
+        weights = {_text(n): (_text(w["id"]), _text(w["sha256"])) for n, w in used.items()}
+        is_file = engine["weights"]["id"].startswith("file:")
+        options = {
+            "weights": engine["weights_spec"] if is_file else engine["weights"]["id"],
+            **{k: engine[k] for k in ("network", "pooling", "backend", "device", "threads")},
+            "precision": engine.get("precision", "exact"),
+        }
+        stopped = [_text(level["stopped"]) for level in record.get("levels", [])]
+        is_cut_short = any(reason in ENDING for reason in stopped)
+        schedule = list(record["schedule"]) if is_cut_short else []
+        if not all(type(count) is int and count >= 0 for count in schedule):
+            raise TypeError(f"a schedule of {schedule!r:.60}")
+        return Played(verb, arguments, options, weights, is_cut_short, schedule)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r:.40} where a text belongs")
+    return value
+
+
+def check_plain(value: Any, what: str, depth: int = 0) -> None:
+    """Raises ObjectiveError for data nested too deeply, and for numbers that no float holds."""
+    if depth > MOST_NESTED:
+        raise ObjectiveError(f"{what} is nested more than {MOST_NESTED} levels deep")
+    if isinstance(value, int) and abs(value) > LARGEST:
+        raise ObjectiveError(f"{what} holds a number of {len(str(abs(value)))} digits")
+    if isinstance(value, Mapping):
+        value = value.values()
+    elif not isinstance(value, (list, tuple)):
+        return
+    for item in value:
+        check_plain(item, what, depth + 1)
 
 
 def batched(made: Result | ImageArray, digest: Any) -> Result | ImageArray:

@@ -146,7 +146,7 @@ def _build(table: Mapping[str, Any], items: dict[str, Any], kind: str) -> Any:
         raise ObjectiveError(
             "a FunctionTerm is Python code: it is not recorded and not read from jobs"
         )
-    if name not in table:
+    if not isinstance(name, str) or name not in table:
         raise ObjectiveError(f"unknown {kind} {name!r}; known are {', '.join(sorted(table))}")
     cls = table[name]
     known = {field.name for field in dataclasses.fields(cls)}
@@ -176,6 +176,8 @@ def find_image(base: Path, inputs: Mapping[str, Any]) -> Callable[[Mapping[str, 
         checksum, path = item.get("sha256"), item.get("path")
         if not isinstance(path, (str, type(None))):
             raise ImageError(f"the path of an image must be a string, not {path!r}")
+        if not isinstance(checksum, (str, type(None))):
+            raise ImageError(f"the checksum of an image must be a string, not {checksum!r:.80}")
         if path is not None and path in inputs:
             return load(inputs[path])
         if checksum in known:
@@ -192,7 +194,7 @@ def find_image(base: Path, inputs: Mapping[str, Any]) -> Callable[[Mapping[str, 
             places = list(dict.fromkeys([Path(path), base / path, base / Path(path).name]))
         changed: list[tuple[Path, str]] = []
         for candidate in places:
-            if candidate.is_file():
+            if is_file(candidate):
                 picture = load(candidate)
                 if checksum is None or picture.sha256 == checksum:
                     return picture
@@ -206,6 +208,14 @@ def find_image(base: Path, inputs: Mapping[str, Any]) -> Callable[[Mapping[str, 
         raise ImageError(f"{path} is not there; hand the image in with inputs={{{path!r}: image}}")
 
     return find
+
+
+def is_file(path: Path) -> bool:
+    """Whether it is a file; False for what is no path, such as a text that is too long."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def describe_engine(
