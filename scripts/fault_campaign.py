@@ -1,14 +1,16 @@
 """Kills, full disks and failing writes, by the hundred: nothing lost, nothing half-written.
 
-    python scripts/fault_campaign.py --kills 50 --batch-kills 50 --full 10 --ray 20
+    python scripts/fault_campaign.py [--kills 120 --batch-kills 120 --full 54 --ray 20]
 
 Each round runs a command with a checkpoint in a folder of its own and kills it (SIGKILL) at random
 moments until it ends; the picture must then be that of an undisturbed run, and no other file may be
 left. Batches are killed likewise: no picture half-written, none made twice, all the same at the
 end. With --ray, workers of a local Ray cluster are killed under a batch that runs once, to the end
-(needs ray and Linux). Rounds with a full disk put the checkpoint on a small tmpfs (needs the right
-to mount; without it a limit on the size of files stands for it) and must end with the same picture
-too. Prints a summary as JSON; exits with 1 when a round went wrong.
+(needs ray and Linux). Rounds with failing writes take turns: the checkpoint on a small tmpfs (needs the right to
+mount), the checkpoint under a limit on the size of files, the picture on a tmpfs too small for it.
+The first two must end with the same picture; the last must say so, leave no file there, and keep
+the checkpoint, from which the same command with another output goes on. Jobs are small, so that
+some minutes see hundreds. Prints a summary as JSON; exits with 1 when a round went wrong.
 """
 
 from __future__ import annotations
@@ -26,23 +28,28 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from safetensors.numpy import save_file
 
 ROOT = Path(__file__).resolve().parent.parent
 ENV = {**os.environ, "PYTHONPATH": str(ROOT / "python")}
-INPUTS = ("a.png", "b.png")
+WEIGHTS = "two.safetensors"  # of two layers: read in no time
+INPUTS = ("a.png", "b.png", WEIGHTS)
 BATCH = 12  # jobs of a batch
+FAILURES = ("full disk under the checkpoint", "limit on files", "full disk under the picture")
 
 
 def main() -> int:
     """Runs the campaign."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kills", type=int, default=50, help="of checkpointed runs")
-    parser.add_argument("--batch-kills", type=int, default=50, help="of batches")
-    parser.add_argument("--full", type=int, default=10, help="rounds with a full disk")
+    parser.add_argument("--kills", type=int, default=120, help="of checkpointed runs")
+    parser.add_argument("--batch-kills", type=int, default=120, help="of batches")
+    parser.add_argument("--full", type=int, default=54, help="rounds with failing writes")
     parser.add_argument("--ray", type=int, default=0, help="kills of Ray workers")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=1e9, help="end after this time")
@@ -55,13 +62,13 @@ def main() -> int:
         "batches through": 0,
         "ray kills": 0,
         "ray batches": 0,
-        "full disks": 0,
-        "tmpfs": 0,
+        **dict.fromkeys(FAILURES, 0),
         "wrong": 0,
     }
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for index, file in enumerate(INPUTS):
+        write_weights(folder / WEIGHTS)
+        for index, file in enumerate(INPUTS[:2]):
             coarse = np.random.default_rng(index).integers(0, 255, (6, 8, 3), np.uint8)
             Image.fromarray(coarse).resize((64, 48)).save(folder / file)
         begun = time.monotonic()
@@ -83,19 +90,36 @@ def main() -> int:
             tally["ray kills"] += kills
             tally["ray batches"] += 1
             tally["wrong"] += not right
-        while tally["full disks"] < options.full and time.monotonic() < end:
-            tally["tmpfs"] += fill(folder, rng)
-            tally["full disks"] += 1
-            tally["wrong"] += not as_wanted(folder, wanted)
+        rounds = 0
+        while rounds < options.full and time.monotonic() < end:
+            kind = FAILURES[rounds % 3]
+            rounds += 1
+            if kind == FAILURES[2]:
+                fine = spoil_picture(folder, rng)
+            else:
+                fine = spoil_checkpoint(folder, rng, tmpfs=kind == FAILURES[0])
+            tally[kind] += 1
+            tally["wrong"] += not (fine and as_wanted(folder, wanted))
     print(json.dumps({**tally, "seed": options.seed, "system": platform.platform()}))
     return 1 if tally["wrong"] else 0
 
 
+def write_weights(path: Path) -> None:
+    """Weights of the network's first two layers."""
+    rng = np.random.default_rng(0)
+    arrays: dict[str, np.ndarray] = {}
+    for layer, inputs in (("conv1_1", 3), ("conv1_2", 64)):
+        kernels = rng.normal(0, (2 / (9 * inputs)) ** 0.5, (64, inputs, 3, 3))
+        arrays[f"{layer}.weight"] = kernels.astype(np.float32)
+        arrays[f"{layer}.bias"] = np.zeros(64, np.float32)
+    save_file(arrays, path)
+
+
 def command(output: str, checkpoint: str | None = None) -> list[str]:
     """A style transfer of two small levels."""
-    words = [sys.executable, "-m", "fastsynth", "transfer", *INPUTS, "-o", output, "-q"]
-    words += ["--weights", "random:0", "--max-evaluations", "25,25", "--scales", "2"]
-    words += ["--plateau", "0"]
+    words = [sys.executable, "-m", "fastsynth", "transfer", *INPUTS[:2], "-o", output, "-q"]
+    words += ["--weights", WEIGHTS, "--style-layers", "conv1_1", "--content-layers", "conv1_2"]
+    words += ["--max-evaluations", "40,40", "--scales", "2", "--plateau", "0"]
     if checkpoint is not None:
         words += ["--checkpoint", checkpoint, "--checkpoint-seconds", "0"]
     return words
@@ -107,8 +131,8 @@ def kill_until_through(folder: Path, rng: random.Random, usual: float) -> int:
     while True:
         process = subprocess.Popen(command("out.png", "run"), cwd=folder, env=ENV)
         try:
-            # Late enough to have begun, mostly, and sometimes after the end.
-            code = process.wait(rng.uniform(0.3, 0.95) * usual)
+            # From before the first iteration to after the end.
+            code = process.wait(rng.uniform(0.4, 1.3) * usual)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -123,14 +147,14 @@ def kill_batch(
     folder: Path, rng: random.Random, usual: float, pictures: dict[str, bytes]
 ) -> tuple[int, bool]:
     """A batch that is killed until it is through; `pictures` are the first one's."""
-    write_jobs(folder, BATCH)
+    write_jobs(folder, BATCH, WEIGHTS, "conv1_2")
     words = [sys.executable, "-m", "fastsynth", "batch", "jobs.jsonl", "-q", "--checkpoints"]
     kept: dict[str, int] = {}
     right, kills = True, 0
     while True:
         process = subprocess.Popen(words, cwd=folder, env=ENV)
         try:
-            code = process.wait(rng.uniform(0.3, 0.9) * usual)
+            code = process.wait(rng.uniform(0.4, 1.3) * usual)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -153,11 +177,11 @@ def kill_batch(
     return kills, right
 
 
-def write_jobs(folder: Path, count: int) -> None:
+def write_jobs(folder: Path, count: int, weights: str, layer: str) -> None:
     """The manifest of a batch."""
-    jobs: list[object] = [{"defaults": {"verb": "invert", "engine": {"weights": "random:0"}}}]
+    jobs: list[object] = [{"defaults": {"verb": "invert", "engine": {"weights": weights}}}]
     for number in range(count):
-        inner = {"image": INPUTS[number % 2], "layers": "conv2_1", "seed": number, "scales": 1}
+        inner = {"image": INPUTS[number % 2], "layers": layer, "seed": number, "scales": 1}
         arguments = {**inner, "max_evaluations": 30, "plateau": 0.0}
         jobs.append({"output": f"out/{number}.png", "arguments": arguments})
     (folder / "jobs.jsonl").write_text("\n".join(json.dumps(job) for job in jobs))
@@ -166,7 +190,7 @@ def write_jobs(folder: Path, count: int) -> None:
 def kill_workers(folder: Path, rng: random.Random, most: int) -> tuple[int, bool]:
     """A batch on a local Ray cluster, of whose workers one is killed for each picture or so."""
     count = 4 * BATCH
-    write_jobs(folder, count)
+    write_jobs(folder, count, "random:0", "conv2_1")
     words = [sys.executable, "-m", "fastsynth", "batch", "jobs.jsonl", "-q", "--again"]
     subprocess.run(words, cwd=folder, env=ENV, check=True)
     wanted = {p.name: np.asarray(Image.open(p)) for p in (folder / "out").glob("*.png")}
@@ -216,29 +240,55 @@ def ray_workers(driver: int) -> list[int]:
     return found
 
 
-def fill(folder: Path, rng: random.Random) -> bool:
-    """A run whose checkpoint does not fit; True where a tmpfs held it."""
-    disk = folder / "disk"
-    disk.mkdir()
+def spoil_checkpoint(folder: Path, rng: random.Random, *, tmpfs: bool) -> bool:
+    """A run whose checkpoint does not fit, on a small disk or under a limit; whether it ended."""
     size = rng.randrange(16, 1500) * 1024
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(disk)]
-    mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
 
     def limit() -> None:
-        if not mounted:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
-    try:
+    with small_disk(folder, size if tmpfs else None) as disk:
         words = command("out.png", "disk/run")
-        subprocess.run(words, cwd=folder, env=ENV, check=True, preexec_fn=limit)
-    finally:
+        run = subprocess.run(
+            words, cwd=folder, env=ENV, check=False, preexec_fn=None if tmpfs else limit
+        )
         left = [item.name for item in disk.iterdir()]
-        if mounted:
+    if run.returncode or left:
+        print(f"wrong: a full disk: code {run.returncode}, left {left}", file=sys.stderr)
+    return run.returncode == 0 and not left
+
+
+def spoil_picture(folder: Path, rng: random.Random) -> bool:
+    """A run whose picture does not fit, then with room for it; whether both went as they should."""
+    with small_disk(folder, 4096 * rng.randrange(1, 3)) as disk:
+        (disk / "other").write_bytes(bytes(rng.randrange(0, 4096)))
+        words = command("disk/out.png", "run")
+        run = subprocess.run(
+            words, cwd=folder, env=ENV, check=False, stderr=subprocess.PIPE, text=True
+        )
+        left = [item.name for item in disk.iterdir()]
+    told = run.returncode == 1 and len(run.stderr.splitlines()) == 1
+    if not told or left != ["other"] or not (folder / "run").exists():
+        print(f"wrong: code {run.returncode}, {run.stderr!r}, left {left}", file=sys.stderr)
+        return False
+    code = subprocess.run(command("out.png", "run"), cwd=folder, env=ENV, check=False).returncode
+    return code == 0
+
+
+@contextmanager
+def small_disk(folder: Path, size: int | None) -> Iterator[Path]:
+    """A folder on a tmpfs of so many bytes, or a plain one; needs the right to mount."""
+    disk = folder / "disk"
+    disk.mkdir()
+    if size is not None:
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(disk)]
+        subprocess.run(mount, check=True)
+    try:
+        yield disk
+    finally:
+        if size is not None:
             subprocess.run(["umount", str(disk)], check=True)
-    disk.rmdir()
-    if left:
-        raise SystemExit(f"the full disk was left with {left}")
-    return mounted
+    shutil.rmtree(disk)
 
 
 def as_wanted(folder: Path, wanted: np.ndarray) -> bool:

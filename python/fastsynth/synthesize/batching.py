@@ -19,7 +19,7 @@ from fastsynth._machine import available_memory, usable_cores
 from fastsynth.image import check_writable
 from fastsynth.synthesize.batch_report import BatchItem, BatchReport
 from fastsynth.synthesize.batch_work import Outcome, Settings, Task, Worker, key_of
-from fastsynth.synthesize.jobs import PIXEL_VERBS, check_job, is_pixel_verb
+from fastsynth.synthesize.jobs import check_job, is_pixel_verb
 from fastsynth.synthesize.manifest import Row, as_row, merged, read_manifest, texts_in
 from fastsynth.synthesize.scheduling import (
     USABLE,
