@@ -4,7 +4,23 @@
 
 #include "fastsynth/common/error.hpp"
 
+#ifdef FASTSYNTH_X86
+#include <cpuid.h>
+#endif
+
 namespace fastsynth {
+
+#ifdef FASTSYNTH_X86
+namespace {
+
+/// Half floats, which some versions of Clang cannot be asked for by name: leaf 1, ECX, bit 29.
+bool has_f16c() {
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    return __get_cpuid(1, &a, &b, &c, &d) && (c >> 29 & 1u);
+}
+
+}  // namespace
+#endif
 
 const char* name_of(KernelSet set) {
     switch (set) {
@@ -21,8 +37,7 @@ std::vector<KernelSet> available_kernel_sets() {
     std::vector<KernelSet> sets{KernelSet::portable};
 #ifdef FASTSYNTH_X86
     __builtin_cpu_init();
-    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-                      __builtin_cpu_supports("f16c");
+    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
     if (avx2) sets.push_back(KernelSet::avx2);
     if (avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))

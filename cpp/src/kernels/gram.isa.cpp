@@ -16,7 +16,6 @@ constexpr int rows = lanes == 16 ? 8 : 4;
 constexpr int vectors = lanes == 4 ? 2 : 3;
 
 typedef float Quad __attribute__((vector_size(16)));
-typedef std::int32_t QuadIndex __attribute__((vector_size(16)));
 
 inline Quad load_quad(const float* p) {
     Quad v;
@@ -27,14 +26,14 @@ inline void store_quad(float* p, Quad v) { std::memcpy(p, &v, sizeof v); }
 
 /// Transposes 4 x 4 floats.
 inline void transpose(Quad (&q)[4]) {
-    const Quad a = __builtin_shuffle(q[0], q[1], QuadIndex{0, 4, 1, 5});
-    const Quad b = __builtin_shuffle(q[2], q[3], QuadIndex{0, 4, 1, 5});
-    const Quad c = __builtin_shuffle(q[0], q[1], QuadIndex{2, 6, 3, 7});
-    const Quad d = __builtin_shuffle(q[2], q[3], QuadIndex{2, 6, 3, 7});
-    q[0] = __builtin_shuffle(a, b, QuadIndex{0, 1, 4, 5});
-    q[1] = __builtin_shuffle(a, b, QuadIndex{2, 3, 6, 7});
-    q[2] = __builtin_shuffle(c, d, QuadIndex{0, 1, 4, 5});
-    q[3] = __builtin_shuffle(c, d, QuadIndex{2, 3, 6, 7});
+    const Quad a = shuffle<0, 4, 1, 5>(q[0], q[1]);
+    const Quad b = shuffle<0, 4, 1, 5>(q[2], q[3]);
+    const Quad c = shuffle<2, 6, 3, 7>(q[0], q[1]);
+    const Quad d = shuffle<2, 6, 3, 7>(q[2], q[3]);
+    q[0] = shuffle<0, 1, 4, 5>(a, b);
+    q[1] = shuffle<2, 3, 6, 7>(a, b);
+    q[2] = shuffle<0, 1, 4, 5>(c, d);
+    q[3] = shuffle<2, 3, 6, 7>(c, d);
 }
 
 /// Where the value (channel, position 0 of the chunk) lies in a map, as an offset.

@@ -2,24 +2,30 @@
 // vectors of a row are taken apart into left and right pixels, and put together again.
 #include "fastsynth/network/planar.hpp"
 
+#include <utility>
+
 #include "kernels/bits.hpp"
 
 namespace fastsynth {
 namespace FASTSYNTH_KERNEL_SET {
 namespace {
 
-#if defined(__AVX512F__)
-constexpr Ints even = {0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30};
-constexpr Ints low = {0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23};
-#elif defined(__AVX2__)
-constexpr Ints even = {0, 2, 4, 6, 8, 10, 12, 14};
-constexpr Ints low = {0, 8, 1, 9, 2, 10, 3, 11};
-#else
-constexpr Ints even = {0, 2, 4, 6};
-constexpr Ints low = {0, 4, 1, 5};
-#endif
-constexpr Ints odd = even + 1;
-constexpr Ints high = low + lanes / 2;
+using Lanes = std::make_integer_sequence<int, lanes>;
+
+/// Every second lane of a and b, from `first` (0 or 1) on.
+template <int first, int... I>
+inline Floats every_second(Floats a, Floats b, std::integer_sequence<int, I...>) {
+    return shuffle<(first + 2 * I)...>(a, b);
+}
+/// Lanes of a and b by turns, from lane `first` on.
+template <int first, int... I>
+inline Floats by_turns(Floats a, Floats b, std::integer_sequence<int, I...>) {
+    return shuffle<(first + I / 2 + I % 2 * lanes)...>(a, b);
+}
+inline Floats even(Floats a, Floats b) { return every_second<0>(a, b, Lanes{}); }
+inline Floats odd(Floats a, Floats b) { return every_second<1>(a, b, Lanes{}); }
+inline Floats low(Floats a, Floats b) { return by_turns<0>(a, b, Lanes{}); }
+inline Floats high(Floats a, Floats b) { return by_turns<lanes / 2>(a, b, Lanes{}); }
 
 typedef std::uint8_t Bytes __attribute__((vector_size(lanes)));
 
@@ -29,7 +35,7 @@ struct Pair {
 };
 inline Pair take_apart(const float* row) {
     const Floats a = load(row), b = load(row + lanes);
-    return {__builtin_shuffle(a, b, even), __builtin_shuffle(a, b, odd)};
+    return {even(a, b), odd(a, b)};
 }
 inline Floats keep_where(Ints truth, Floats v) {
     return reinterpret_cast<Floats>(truth & reinterpret_cast<Ints>(v));
@@ -100,10 +106,10 @@ void unpool_as(const float* pooled, const std::uint8_t* routes, std::size_t wind
         Floats parts[4];
         for (int part = 0; part < 4; ++part)
             parts[part] = keep_where((route & (1 << part)) != 0, value);
-        put<replace>(top + 2 * i, __builtin_shuffle(parts[0], parts[1], low));
-        put<replace>(top + 2 * i + lanes, __builtin_shuffle(parts[0], parts[1], high));
-        put<replace>(bottom + 2 * i, __builtin_shuffle(parts[2], parts[3], low));
-        put<replace>(bottom + 2 * i + lanes, __builtin_shuffle(parts[2], parts[3], high));
+        put<replace>(top + 2 * i, low(parts[0], parts[1]));
+        put<replace>(top + 2 * i + lanes, high(parts[0], parts[1]));
+        put<replace>(bottom + 2 * i, low(parts[2], parts[3]));
+        put<replace>(bottom + 2 * i + lanes, high(parts[2], parts[3]));
     }
     for (; i < windows; ++i)
         for (std::size_t part = 0; part < 4; ++part) {

@@ -38,6 +38,17 @@ inline Floats load(const float* p) {
 inline void store(float* p, Floats v) { std::memcpy(p, &v, sizeof v); }
 inline Floats broadcast(float x) { return x - Floats{}; }
 
+/// The 32-bit lanes I... of a and b together, where those of b are counted on from those of a.
+template <int... I, class Vector>
+inline Vector shuffle(Vector a, Vector b) {
+#if defined(__clang__)  // has no __builtin_shuffle; GCC before 12 has no __builtin_shufflevector
+    return __builtin_shufflevector(a, b, I...);
+#else
+    typedef std::int32_t Index __attribute__((vector_size(sizeof...(I) * sizeof(std::int32_t))));
+    return __builtin_shuffle(a, b, Index{I...});
+#endif
+}
+
 // Conversions are intrinsics where these exist: GCC splits __builtin_convertvector into smaller
 // ones. (The masked forms keep GCC 12 from a false warning about the undefined source of the
 // unmasked ones; a full mask costs nothing.) ones.

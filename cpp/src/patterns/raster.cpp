@@ -314,10 +314,11 @@ class Band {
         if (top >= bottom || begin >= end) return;
         const std::int64_t span = end - begin + 2;
         area_.assign(static_cast<std::size_t>((bottom - top) * span), 0.0f);
-        const auto vertex = [&](std::int32_t i) {
+        // (Structured bindings are captured by name only: C++17 does not let lambdas see them.)
+        const auto vertex = [&, left = begin, up = top](std::int32_t i) {
             const std::size_t at = 2 * static_cast<std::size_t>(s.first + i % s.count);
-            return std::pair<float, float>(vertices[at] - static_cast<float>(begin),
-                                           vertices[at + 1] - static_cast<float>(top_ + top));
+            return std::pair<float, float>(vertices[at] - static_cast<float>(left),
+                                           vertices[at + 1] - static_cast<float>(top_ + up));
         };
         const auto limit = static_cast<float>(end - begin);
         for (std::int32_t i = 0; i < s.count; ++i) {

@@ -11,6 +11,8 @@
 
 #if defined(__linux__)
 #include <sys/mman.h>
+#elif defined(_WIN32)
+#include <malloc.h>
 #endif
 
 namespace fastsynth {
@@ -47,7 +49,13 @@ class Buffer {
 
   private:
     struct Free {
-        void operator()(T* p) const { std::free(p); }
+        void operator()(T* p) const {
+#if defined(_WIN32)
+            _aligned_free(p);
+#else
+            std::free(p);
+#endif
+        }
     };
     static T* allocate(std::size_t count) {
         // Large buffers ask for huge pages: fewer page faults and address translations (2 % of an
@@ -56,7 +64,11 @@ class Buffer {
         const std::size_t wanted = count * sizeof(T);
         const std::size_t align = wanted >= 2 * huge_page ? huge_page : alignment;
         const std::size_t bytes = (wanted + align - 1) / align * align;
+#if defined(_WIN32)
+        void* p = _aligned_malloc(bytes, align);
+#else
         void* p = std::aligned_alloc(align, bytes);
+#endif
         if (!p) throw std::bad_alloc();
 #if defined(__linux__)
         if (align == huge_page) madvise(p, bytes, MADV_HUGEPAGE);  // a wish; nothing depends on it
