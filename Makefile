@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml CMakeLists.txt $(shell find cpp models -type f)
 
-.PHONY: demo gallery test check format sanitize cluster-test docs clean paper
+.PHONY: demo gallery paper test check format sanitize cluster-test hostile faults portability wheel docs clean
 
 # Style transfer of the pictures in examples/ with the built-in weights: out/demo.png.
 demo: $(VENV)/.installed
@@ -38,6 +38,21 @@ cluster-test: $(VENV)/.installed-dev
 	$(BIN)/python -m pip install --quiet 'ray[data]>=2.40'
 	$(BIN)/python -m pytest -m ray
 
+# Damaged and malicious input, 100 000 cases; kills and failing writes, some hundred. Opt-in, 15 minutes each.
+hostile: $(VENV)/.installed-dev
+	$(BIN)/python scripts/hostile_campaign.py --cases 100000
+
+faults: $(VENV)/.installed-dev
+	$(BIN)/python scripts/fault_campaign.py
+
+# Clang, ARM and older processors, as far as their tools are there; opt-in, some minutes.
+portability:
+	$(PYTHON) scripts/portability.py
+
+# A wheel for this machine's platform in dist/, tried in an environment of its own.
+wheel:
+	$(PYTHON) scripts/wheel.py
+
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -53,7 +68,7 @@ $(VENV)/.installed: $(VENV)/bin/python $(SOURCES)
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/bin/python $(SOURCES) constraints.txt
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,export]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --config-settings=cmake.define.FASTSYNTH_TESTS=ON --editable '.[dev,export]'
 	touch $@ $(VENV)/.installed
 
 clean:
