@@ -2,7 +2,8 @@
 
     python bench/native.py layers --size 512 [--precision fast]
     python bench/native.py passes --sizes 256 512 1024 [--rounds 10]
-    python bench/native.py accuracy --size 128
+    python bench/native.py accuracy --size 128 [--weights FILE]
+    python bench/native.py shapes
 
 VGG16 to conv5_1 with He-normal weights, tapped where style transfer looks, forward and gradient for
 constant cotangents; no losses.
@@ -14,7 +15,10 @@ constant cotangents; no losses.
                process; the ratio is the median over rounds of native / other, with its quartiles.
                "cpu" is the least processor time divided by the threads.
     accuracy   relative error (Euclidean norms) of each convolution and of the image gradient
-               against float64, beside those of torch's float32 on the same inputs.
+               against float64, beside those of torch's float32 on the same inputs; of trained
+               weights with --weights, as deep as they go.
+    shapes     the same for one convolution of each shape in cpp/tests/shapes.txt, the table that
+               the tests read, forward and to the gradient of its input.
 
 FASTSYNTH_KERNELS=avx2 measures another kernel set.
 """
@@ -36,8 +40,9 @@ import numpy as np
 from evaluation import TAPS, random_weights
 
 from fastsynth import _core
-from fastsynth.network.architecture import ARCHITECTURES
+from fastsynth.network.architecture import ARCHITECTURES, Architecture, ConvLayer
 from fastsynth.network.native import NativeNetwork
+from fastsynth.network.weights import load_weights
 
 VGG16 = ARCHITECTURES["vgg16"]
 COTANGENT = 1e-3
@@ -48,11 +53,12 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("what", choices=("layers", "passes", "accuracy"))
+    parser.add_argument("what", choices=("layers", "passes", "accuracy", "shapes"))
     parser.add_argument("--size", type=int, default=512, help="edge of the picture")
     parser.add_argument("--sizes", type=int, nargs="+", default=[256, 512, 1024])
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--precision", choices=("exact", "fast"), default="exact")
+    parser.add_argument("--weights", help="accuracy: weights of a file, instead of random ones")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     return parser.parse_args()
 
@@ -209,7 +215,9 @@ def accuracy(options: argparse.Namespace, weights: Any) -> None:
     import torch.nn.functional as F  # noqa: N812
 
     size, image = options.size, picture(options.size)
-    names = VGG16.names[: 1 + VGG16.names.index(TAPS[-1])]
+    deepest = max(name for name in TAPS if f"{name}.weight" in weights)
+    taps = [name for name in TAPS if name <= deepest]
+    names = VGG16.names[: 1 + VGG16.names.index(deepest)]
     networks = {p: NativeNetwork(VGG16, weights, precision=p) for p in ("exact", "fast")}
     maps = {p: network.features(image, names) for p, network in networks.items()}
     print(f"{size} px; relative error of one layer, and of the whole gradient")
@@ -230,8 +238,8 @@ def accuracy(options: argparse.Namespace, weights: Any) -> None:
     # A near tie of a ReLU or of pooling that float32 decides differently makes the gradient jump,
     # although nothing is wrong. So: the gradient of the pieces that the network itself chose, and,
     # below, the plain difference from float64's choices.
-    cotangents = {name: np.full_like(maps["exact"][name], COTANGENT) for name in TAPS}
-    ours = {p: network.bind(size, size, TAPS) for p, network in networks.items()}
+    cotangents = {name: np.full_like(maps["exact"][name], COTANGENT) for name in taps}
+    ours = {p: network.bind(size, size, taps) for p, network in networks.items()}
     for bound in ours.values():
         bound.forward(image)
     single, double = (torch_maps(weights, image, names, dtype) for dtype in ("float32", "float64"))
@@ -246,6 +254,69 @@ def accuracy(options: argparse.Namespace, weights: Any) -> None:
             for gradient, choice in zip(gradients, choices, strict=True)
         ]
         print(f"{label:11}{row[0]:9.1e} {row[1]:9.1e} {row[2]:10.1e}")
+
+
+def shapes(_: argparse.Namespace, __: Any) -> None:
+    """Errors of one convolution of each shape of the tests' table, forward and backward."""
+    import torch
+    import torch.nn.functional as F  # noqa: N812
+
+    rng = np.random.default_rng(0)
+    print(f"{_core.kernel_set()} kernels; relative error of one convolution, and of its gradient")
+    print(f"{'shape':>18}  {'native':>9} {'fast':>9} {'torch fp32':>10}   the same of the gradient")
+    for inputs, outputs, height, width in shape_table():
+        # A network of two layers: the first hands the picture's three channels to `inputs`.
+        first, second = ConvLayer("a", 3, inputs), ConvLayer("b", inputs, outputs)
+        chain = Architecture("shape", (first, second), frozenset())
+        arrays: dict[str, Any] = {
+            "normalize.weight": np.eye(3, dtype=np.float32).reshape(3, 3, 1, 1),
+            "normalize.bias": np.zeros(3, np.float32),
+        }
+        for layer in (first, second):
+            deviation = (2 / (9 * layer.in_channels)) ** 0.5
+            size = (layer.out_channels, layer.in_channels, 3, 3)
+            arrays[f"{layer.name}.weight"] = (deviation * rng.normal(size=size)).astype(np.float32)
+            arrays[f"{layer.name}.bias"] = np.full(layer.out_channels, 0.1, np.float32)
+        image = rng.random((3, height, width), dtype=np.float32)
+        w, b = (torch.from_numpy(arrays[f"b.{part}"]) for part in ("weight", "bias"))
+        row: dict[str, list[float]] = {"forward": [], "gradient": []}
+        for precision in ("exact", "fast"):
+            network = NativeNetwork(chain, arrays, precision=precision)
+            bound = network.bind(height, width, ["a", "b"])
+            maps = {name: f.copy() for name, f in bound.forward(image).items()}
+            x = torch.from_numpy(maps["a"])[None]
+            expected = torch.relu(F.conv2d(x.double(), w.double(), b.double(), padding=1))
+            row["forward"].append(relative(maps["b"], expected[0].numpy()))
+            cotangent = rng.normal(size=maps["b"].shape).astype(np.float32)
+            found = bound.backward({"a": np.zeros_like(maps["a"]), "b": cotangent})
+            wanted = gradient_of(chain, arrays, image, maps, {"b": cotangent})
+            row["gradient"].append(relative(found, wanted))
+        row["forward"].append(
+            relative(torch.relu(F.conv2d(x, w, b, padding=1)).numpy(), expected.numpy())
+        )
+        row["gradient"].append(relative(by_torch(arrays, image, maps, cotangent), wanted))
+        cells = "   ".join(f"{a:9.1e} {b:9.1e} {c:10.1e}" for a, b, c in row.values())
+        print(f"{f'{inputs}x{outputs}x{height}x{width}':>18}  {cells}")
+
+
+def by_torch(arrays: Any, image: Any, maps: Any, cotangent: Any) -> Any:
+    """The image gradient of the two layers by torch in float32, with the same open ReLUs."""
+    import torch
+    import torch.nn.functional as F  # noqa: N812
+
+    x = torch.from_numpy(image)[None].requires_grad_()
+    value = x
+    for name in ("a", "b"):
+        w, b = (torch.from_numpy(arrays[f"{name}.{part}"]) for part in ("weight", "bias"))
+        value = F.conv2d(value, w, b, padding=1) * (torch.from_numpy(maps[name]) > 0)
+    return torch.autograd.grad(value, x, torch.from_numpy(cotangent)[None])[0][0].numpy()
+
+
+def shape_table() -> list[tuple[int, ...]]:
+    """Input channels, output channels, height and width of the tests' table."""
+    path = Path(__file__).resolve().parents[1] / "cpp" / "tests" / "shapes.txt"
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [tuple(map(int, line.split())) for line in lines if not line.startswith("#")]
 
 
 def torch_maps(weights: Any, image: Any, names: Any, dtype: str) -> dict[str, Any]:
@@ -287,8 +358,11 @@ def gradient_of(
 def main() -> None:
     """Runs what the command line asks for."""
     options = arguments()
-    weights = random_weights(VGG16, TAPS[-1])
-    {"layers": layers, "passes": passes, "accuracy": accuracy}[options.what](options, weights)
+    weights: Any = random_weights(VGG16, TAPS[-1])
+    if options.weights:
+        weights = {name: a.copy() for name, a in load_weights(options.weights).arrays.items()}
+    parts = {"layers": layers, "passes": passes, "accuracy": accuracy, "shapes": shapes}
+    parts[options.what](options, weights)
 
 
 if __name__ == "__main__":

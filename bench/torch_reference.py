@@ -29,6 +29,8 @@ class VGG16(nn.Module):
         self.body = nn.ModuleList()
         channels, block, index = 3, 1, 1
         for entry in CONV_CHANNELS:
+            if entry != "M" and f"conv{block}_{index}.weight" not in weights:
+                break  # weights of the first layers only
             if entry == "M":
                 self.body.append(pool(2))
                 self.names.append(f"pool{block}")

@@ -376,8 +376,8 @@ def check_result(run: RunResult, level: Level) -> None:
 def check_history(history: History) -> None:
     """Vectors of one value for each evaluation, and a matrix of one column for each name."""
     count = len(history.loss)
-    shapes = {"iteration": (count,), "seconds": (count,), "loss": (count,)}
-    shapes["parts"] = (count, len(history.names))
+    shapes: dict[str, tuple[int, ...]] = {"parts": (count, len(history.names))}
+    shapes.update(dict.fromkeys(("iteration", "seconds", "loss"), (count,)))
     for name, shape in shapes.items():
         array = getattr(history, name)
         if not isinstance(array, np.ndarray) or array.shape != shape:

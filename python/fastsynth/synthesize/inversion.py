@@ -138,8 +138,8 @@ def mix(
     """
     arguments = dict(locals())
     run = run_options(options, "mix")
-    given = images.items() if isinstance(images, Mapping) else images
-    pairs = list(given) if isinstance(given, Iterable) else []
+    listed = images.items() if isinstance(images, Mapping) else images
+    pairs = list(listed) if isinstance(listed, Iterable) else []
     if not pairs or not all(isinstance(pair, tuple) and len(pair) == 2 for pair in pairs):
         raise ObjectiveError(
             "images must be a mapping of picture to weight, or pairs (picture, weight)"
