@@ -6,9 +6,9 @@ Each round runs a command with a checkpoint in a folder of its own and kills it 
 moments until it ends; the picture must then be that of an undisturbed run, and no other file may be
 left. Batches are killed likewise: no picture half-written, none made twice, all the same at the
 end. With --ray, workers of a local Ray cluster are killed under a batch that runs once, to the end
-(needs ray and Linux). Rounds with failing writes take turns: the checkpoint on a small tmpfs (needs the right to
-mount), the checkpoint under a limit on the size of files, the picture on a tmpfs too small for it.
-The first two must end with the same picture; the last must say so, leave no file there, and keep
+(needs ray and Linux). Rounds with failing writes take turns: the checkpoint on a small tmpfs (needs
+the right to mount), the checkpoint under a limit on the size of files, the picture on a tmpfs too
+small for it. The first two must end with the same picture; the last must say so, leave no file there, and keep
 the checkpoint, from which the same command with another output goes on. Jobs are small, so that
 some minutes see hundreds. Prints a summary as JSON; exits with 1 when a round went wrong.
 """

@@ -88,7 +88,7 @@ def processors() -> bool | None:
             text=True,
             check=False,
         )
-        clean &= forced.returncode > 0 and "cannot run here" in forced.stderr
+        clean &= forced.returncode != 0 and "cannot run here" in forced.stderr
     return clean
 
 

@@ -51,6 +51,12 @@ def test_verbs_that_are_none(folder: Path, verb: Any) -> None:
         ("invert", {"image": "x" * 5000}, "is not there"),
         ("invert", {"image": {"array": 3, "dtype": "uint8"}}, "an array of shape 3"),
         ("mix", {"images": 0.5}, "images must be a mapping"),
+        (
+            "mix",
+            {"images": [["a.png", 0.5]], "networks": {"path": "a.png"}},
+            "networks must be a name, or names",
+        ),
+        ("synthesize_texture", {"scale": 1e308}, "makes the exemplar larger than"),
         ("minimize", {"objective": {"term": {}}}, "unknown term"),
         ("minimize", {"objective": {"term": []}}, "unknown term"),
         ("invert", {"optimizer": {"optimizer": ["Adam"]}}, "unknown optimizer"),
@@ -61,9 +67,16 @@ def test_arguments_that_make_no_sense(
     folder: Path, verb: str, change: dict[str, Any], said: str
 ) -> None:
     usual = {"mix": {"layers": "conv1_1"}, "minimize": {}, "dream": {"image": "a.png"}}
+    usual["synthesize_texture"] = {"exemplar": "a.png", "layers": "conv1_1", "size": 16}
     job = {"verb": verb, "arguments": {**usual.get(verb, INVERT), **change}}
     with pytest.raises((fs.ObjectiveError, fs.ImageError), match=said):
         run_job({**job, "engine": {"weights": "random:0"}}, base=folder)
+
+
+@pytest.mark.parametrize("weights", ["x" * 5000, "a\0b", "x" * 5000 + "?convention=rgb"])
+def test_weights_that_are_no_path(weights: str) -> None:
+    with pytest.raises(fs.WeightsError, match="unknown weights"):
+        fs.Synthesizer(weights=weights)
 
 
 @pytest.mark.parametrize("text", ["a = " + "[" * 3000, "a = " + "9" * 5000, "a = [" * 9])

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["ExemplarTerm", "inside_margin"]
 
 SMALLEST = 16  # px, an exemplar is not shrunk below: one position is left at the deepest layers
+LARGEST = 1 << 17  # pixels of an exemplar's longer side
 # px, on each side: the exemplar is continued by reflection and its statistics are taken inside, so
 # that the zeros that networks pad with are no part of them.
 REFLECTED = 32
@@ -87,6 +88,11 @@ class ExemplarTerm(Term):
         if self.sizing == "canvas":
             longest = max(canvas.height, canvas.width) - 2 * canvas.margin
             factor = longest / max(height, width) * self.scale
+        if max(height, width) * factor > LARGEST:
+            raise ObjectiveError(
+                f"a scale of {self.scale:g} makes the exemplar larger than {LARGEST} px; "
+                "choose a smaller one"
+            )
         return max(SMALLEST, round(height * factor)), max(SMALLEST, round(width * factor))
 
     def _request(self, picture: Picture, canvas: Canvas) -> Request:

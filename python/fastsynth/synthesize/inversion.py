@@ -152,6 +152,8 @@ def mix(
     pictures = [(load(picture, name="image"), float(weight)) for picture, weight in pairs]
     if at not in ("features", "pixels"):
         raise ObjectiveError(f'at must be "features" or "pixels", not {at!r}')
+    if not isinstance(networks, (str, Sequence, type(None))):
+        raise ObjectiveError(f"networks must be a name, or names, not {networks!r:.80}")
     names = (
         [networks] * len(pictures)
         if isinstance(networks, str)

@@ -29,6 +29,7 @@ from fastsynth.objective import (
     style_term,
 )
 from fastsynth.objective.blend import WeightedPictures, weighted_pictures
+from fastsynth.objective.exemplar import LARGEST
 from fastsynth.objective.plan import opaque
 from fastsynth.render import schedule
 from fastsynth.synthesize.record import encode, record
@@ -316,6 +317,11 @@ def scaled_pixels(exemplar: Picture, scale: float) -> NDArray[np.float32]:
     if scale == 1.0:
         return pixels
     _, height, width = pixels.shape
+    if not max(height, width) * scale <= LARGEST:
+        raise ObjectiveError(
+            f"a scale of {scale:g} makes the exemplar larger than {LARGEST} px; "
+            "choose a smaller one"
+        )
     return resize(pixels, (max(1, round(height * scale)), max(1, round(width * scale))), clip=True)
 
 

@@ -71,12 +71,20 @@ def _load(spec: str, network: str, *, download: bool, convention: str | None) ->
     if spec in model_card(network).weights:
         return load_published(spec, network, download=download)
     path, stated = _split(spec)
-    if not path.is_file() and path.suffix.lower() not in _SUFFIXES:
+    if not _is_file(path) and path.suffix.lower() not in _SUFFIXES:
         raise WeightsError(
             f"unknown weights {spec!r}; expected auto, oxford, torchvision, random:SEED, or "
             f"the path of a {', '.join(_SUFFIXES)} file"
         )
     return read_weights(path, network, convention=convention or stated)
+
+
+def _is_file(path: Path) -> bool:
+    """Whether it is a file; False for what is no path, such as a text that is too long."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def _auto(network: str, *, download: bool) -> WeightSet:
@@ -124,7 +132,7 @@ def _seed(text: str | None) -> int:
 def _split(spec: str) -> tuple[Path, str | None]:
     """ "FILE?convention=NAME" as (FILE, NAME); a file that is really called so wins."""
     path, separator, query = spec.rpartition("?")
-    if not separator or Path(spec).is_file():
+    if not separator or _is_file(Path(spec)):
         return Path(spec), None
     key, _, value = query.partition("=")
     if key != "convention" or not value:
