@@ -8,9 +8,10 @@ left. Batches are killed likewise: no picture half-written, none made twice, all
 end. With --ray, workers of a local Ray cluster are killed under a batch that runs once, to the end
 (needs ray and Linux). Rounds with failing writes take turns: the checkpoint on a small tmpfs (needs
 the right to mount), the checkpoint under a limit on the size of files, the picture on a tmpfs too
-small for it. The first two must end with the same picture; the last must say so, leave no file there, and keep
-the checkpoint, from which the same command with another output goes on. Jobs are small, so that
-some minutes see hundreds. Prints a summary as JSON; exits with 1 when a round went wrong.
+small for it. The first two must end with the same picture; the last must say so, leave no file
+there, and keep the checkpoint, from which the same command with another output goes on. Jobs are
+small, so that some minutes see hundreds. Prints a summary as JSON; exits with 1 when a round went
+wrong.
 """
 
 from __future__ import annotations
