@@ -151,6 +151,8 @@ class FunctionImageTerm final : public ImageTerm {
     py::function function_;
 };
 
+}  // namespace
+
 Normalization normalization_of(const std::string& name) {
     if (name == "relative") return Normalization::relative;
     if (name == "paper") return Normalization::paper;
@@ -158,6 +160,8 @@ Normalization normalization_of(const std::string& name) {
             name);
     return Normalization::normalized;
 }
+
+namespace {
 
 Average average_of(const std::string& name) {
     if (name == "mean") return Average::mean;
@@ -313,7 +317,8 @@ std::vector<FloatArray> network_features(Network& network, const FloatArray& ima
 }  // namespace
 
 void register_objective(py::module_& module) {
-    py::class_<LayerTerm, std::shared_ptr<LayerTerm>>(module, "LayerTerm");
+    py::class_<LayerTerm, std::shared_ptr<LayerTerm>>(module, "LayerTerm")
+        .def_property_readonly("is_tileable", &LayerTerm::is_tileable);
     py::class_<ContentTerm, LayerTerm, std::shared_ptr<ContentTerm>>(module, "ContentTerm")
         .def(py::init(&make_content), py::arg("target").noconvert(),
              py::arg("normalization") = "relative");
@@ -368,6 +373,7 @@ void register_objective(py::module_& module) {
         .def_property_readonly("weights", &ImageObjective::weights);
 
     register_structure(module);
+    register_tiles(module);
 
     module.def("gram", &gram, py::arg("features").noconvert(), py::arg("pool"),
                py::arg("block") = 1);

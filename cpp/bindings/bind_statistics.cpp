@@ -1,4 +1,5 @@
 // Style statistics beside the Gram matrix, and the views that show a term a part of the features.
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <string>
@@ -66,7 +67,16 @@ void register_statistics(py::module_& module) {
                                                       second_of(kind), mean_weight, second_weight);
              }),
              py::arg("mean").noconvert(), py::arg("second").noconvert(), py::arg("kind"),
-             py::arg("mean_weight") = 1.0, py::arg("second_weight") = 1.0);
+             py::arg("mean_weight") = 1.0, py::arg("second_weight") = 1.0)
+        .def_property_readonly("mean", &MomentsTerm::mean)
+        .def_property_readonly("variance", &MomentsTerm::variance)
+        .def_property_readonly("gram", [](const MomentsTerm& term) {
+            const auto n = static_cast<py::ssize_t>(term.mean().size());
+            const std::vector<float> values = term.gram();
+            FloatArray result({n, n});
+            std::copy(values.begin(), values.end(), result.mutable_data());
+            return result;
+        });
     py::class_<SliceTerm, LayerTerm, std::shared_ptr<SliceTerm>>(module, "SliceTerm")
         .def(py::init(&make_slice), py::arg("directions").noconvert(),
              py::arg("targets").noconvert(), py::arg("phases").noconvert() = py::none(),

@@ -203,4 +203,20 @@ void GramProduct::apply(const FeatureMap& f, const float* d, double scale, const
     });
 }
 
+void GramSums::add(const FeatureMap& part, GramProduct& product, float* scratch,
+                   ThreadPool& pool) {
+    const auto count = static_cast<std::size_t>(part.channels) * part.channels;
+    if (positions_ == 0.0) sums_.assign(count, 0.0);
+    require(sums_.size() == count, "the parts of a map have one number of channels");
+    product.gram(part, scratch, pool);
+    const auto positions = static_cast<double>(part.positions());
+    for (std::size_t i = 0; i < count; ++i) sums_[i] += positions * scratch[i];
+    positions_ += positions;
+}
+
+void GramSums::read(float* gram) const {
+    for (std::size_t i = 0; i < sums_.size(); ++i)
+        gram[i] = static_cast<float>(sums_[i] / positions_);
+}
+
 }  // namespace fastsynth

@@ -10,17 +10,18 @@
 
 namespace fastsynth {
 
-ImageObjective::ImageObjective(std::vector<std::shared_ptr<Network>> networks, int height,
-                               int width, std::shared_ptr<ThreadPool> pool, int wrap)
-    : networks_(std::move(networks)),
-      height_(height),
-      width_(width),
-      wrap_(wrap),
-      pool_(std::move(pool)) {
+ImageObjective::ImageObjective(int height, int width, std::shared_ptr<ThreadPool> pool, int wrap)
+    : height_(height), width_(width), wrap_(wrap), pool_(std::move(pool)) {
     require(height > 0 && width > 0, "the image must have at least one pixel, not ", height, " x ",
             width);
     require(wrap >= 0, "wrap must be 0 or more pixels, not ", wrap);
     require(pool_ != nullptr, "an objective needs a thread pool");
+}
+
+ImageObjective::ImageObjective(std::vector<std::shared_ptr<Network>> networks, int height,
+                               int width, std::shared_ptr<ThreadPool> pool, int wrap)
+    : ImageObjective(height, width, std::move(pool), wrap) {
+    networks_ = std::move(networks);
     for (const auto& network : networks_) {
         require(network != nullptr, "an objective's networks must not be None");
         const int rows = height + 2 * wrap, columns = width + 2 * wrap;
@@ -129,7 +130,7 @@ bool ImageObjective::pull(std::size_t n, std::size_t tap, const FeatureMap& map,
     return written;
 }
 
-double ImageObjective::evaluate(const float* x, float* gradient) {
+void ImageObjective::pull_layers(const float* x, float* gradient) {
     const float* image = seen(x);
     float* pulled = image == x ? gradient : continued_gradient_.data();
     bool started = false;  // whether `pulled` holds something yet
@@ -168,7 +169,10 @@ double ImageObjective::evaluate(const float* x, float* gradient) {
         clear(gradient, size());
     else if (pulled != gradient)
         fold(gradient);
+}
 
+double ImageObjective::evaluate(const float* x, float* gradient) {
+    pull_layers(x, gradient);
     for (std::size_t i = 0; i < parts_.size(); ++i)
         if (parts_[i].image_term)
             values_[i] = weights_[i] * parts_[i].image_term->evaluate(
@@ -179,8 +183,7 @@ double ImageObjective::evaluate(const float* x, float* gradient) {
     return total;
 }
 
-std::vector<double> ImageObjective::gradient_norms(const float* x) {
-    std::vector<double> norms(parts_.size(), 0.0);
+void ImageObjective::layer_norms(const float* x, std::vector<double>& norms) {
     Buffer<float> gradient(size());
     const float* image = seen(x);
     float* pulled = image == x ? gradient.data() : continued_gradient_.data();
@@ -202,9 +205,15 @@ std::vector<double> ImageObjective::gradient_norms(const float* x) {
             norms[i] = norm1(gradient.data(), size(), *pool_);
         }
     }
+}
+
+std::vector<double> ImageObjective::gradient_norms(const float* x) {
+    std::vector<double> norms(parts_.size(), 0.0);
+    layer_norms(x, norms);
+    Buffer<float> gradient;
     for (std::size_t i = 0; i < parts_.size(); ++i) {
         if (!parts_[i].image_term) continue;
-        clear(gradient.data(), size());
+        gradient.resize(size());  // clears it
         parts_[i].image_term->evaluate(x, height_, width_, 1.0, gradient.data(), *pool_);
         norms[i] = norm1(gradient.data(), size(), *pool_);
     }

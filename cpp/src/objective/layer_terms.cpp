@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 
 #include "fastsynth/common/error.hpp"
 #include "fastsynth/common/vector.hpp"
@@ -15,26 +16,26 @@ double relative_scale(const float* target, std::size_t count) {
     return 1.0 / (squared > 0.0 ? squared : static_cast<double>(count));
 }
 
-/// 1 / Σ (t - mean of its channel)², where at least a hundredth of Σ t² is taken; 1 / count for
-/// zeros.
-double varying_scale(const float* target, int channels, std::size_t positions) {
-    const std::size_t count = positions * channels;
-    const double squared = vector_kernels().dot(target, target, count);
-    if (!(squared > 0.0)) return 1.0 / static_cast<double>(count);
-    double means = 0.0;
-    for (int c = 0; c < channels; ++c) {
-        const double sum = vector_kernels().sum(target + c * positions, positions);
-        means += sum * sum / static_cast<double>(positions);
-    }
-    return 1.0 / std::max(squared - means, 0.01 * squared);
-}
-
 void require_finite(const float* target, std::size_t count) {
     require(std::isfinite(vector_kernels().max_abs(target, count)),
             "the target of a term holds values that are infinite or not a number");
 }
 
 }  // namespace
+
+double content_scale(Normalization normalization, double squares, double means, double count) {
+    if (normalization == Normalization::paper) return 0.5;
+    if (normalization == Normalization::normalized) return 0.5 / count;
+    return squares > 0.0 ? 1.0 / std::max(squares - means, 0.01 * squares) : 1.0 / count;
+}
+
+ContentTerm::ContentTerm(double scale) : layout_{}, scale_(scale) {}
+
+void ContentTerm::aim(const FeatureMap& map, const Place& place) {
+    layout_ = map;
+    top_ = place.top;
+    left_ = place.left;
+}
 
 ContentTerm::ContentTerm(const float* target, int channels, int height, int width,
                          Normalization normalization)
@@ -47,17 +48,16 @@ ContentTerm::ContentTerm(const float* target, int channels, int height, int widt
     target_.resize(count);
     std::copy(target, target + count, target_.data());
     layout_.data = target_.data();
-    switch (normalization) {
-        case Normalization::relative:
-            scale_ = varying_scale(target, channels, layout_.positions());
-            break;
-        case Normalization::paper:
-            scale_ = 0.5;
-            break;
-        case Normalization::normalized:
-            scale_ = 0.5 / static_cast<double>(count);
-            break;
+    const std::size_t positions = layout_.positions();
+    double squares = 0.0, means = 0.0;
+    if (normalization == Normalization::relative) {
+        squares = vector_kernels().dot(target, target, count);
+        for (int c = 0; c < channels; ++c) {
+            const double sum = vector_kernels().sum(target + c * positions, positions);
+            means += sum * sum / static_cast<double>(positions);
+        }
     }
+    scale_ = content_scale(normalization, squares, means, static_cast<double>(count));
 }
 
 void ContentTerm::bind(const FeatureMap& feature) {
@@ -92,6 +92,40 @@ double ContentTerm::evaluate(const FeatureMap& feature, const Cotangent& cotange
     return scale_ * squared;
 }
 
+double ContentTerm::pull(const FeatureMap& part, const Place& place, const Cotangent& cotangent,
+                         ThreadPool& pool) {
+    require(part.block == layout_.block && part.channels == layout_.channels,
+            "the content target and the features differ in layout");
+    const int top = place.top - top_, left = place.left - left_;
+    require(top >= 0 && left >= 0 && top + part.height <= layout_.height &&
+                left + part.width <= layout_.width,
+            "the part lies outside the content target");
+    const auto lanes = static_cast<std::size_t>(part.block);
+    const std::size_t run = static_cast<std::size_t>(part.width) * lanes;
+    const auto& kernels = vector_kernels();
+    const double factor = 2.0 * cotangent.weight * scale_;
+    const std::int64_t lines = static_cast<std::int64_t>(part.channels / part.block) * part.height;
+    const std::int64_t grain =
+        std::max<std::int64_t>(1, (1 << 15) / static_cast<std::int64_t>(run));
+    const double squared = pool.sum(lines, grain, [&](std::int64_t begin, std::int64_t end) {
+        double sum = 0.0;
+        for (std::int64_t line = begin; line < end; ++line) {
+            const std::int64_t panel = line / part.height, y = line % part.height;
+            const std::size_t at = static_cast<std::size_t>(line) * run;
+            const float* target =
+                layout_.data +
+                (static_cast<std::size_t>(panel * layout_.height + top + y) * layout_.width + left) *
+                    lanes;
+            sum += cotangent.weight == 0.0
+                       ? kernels.difference2(part.data + at, target, run)
+                       : kernels.scaled_difference(factor, part.data + at, target,
+                                                   cotangent.map.data + at, run, cotangent.add);
+        }
+        return sum;
+    });
+    return scale_ * squared;
+}
+
 GramTerm::GramTerm(const float* target, int channels, Normalization normalization)
     : channels_(channels) {
     require(channels > 0, "a Gram target needs at least one channel, not ", channels);
@@ -119,16 +153,32 @@ void GramTerm::bind(const FeatureMap& feature) {
 }
 
 double GramTerm::evaluate(const FeatureMap& feature, const Cotangent& cotangent, ThreadPool& pool) {
-    product_.gram(feature, gram_.data(), pool);
-    const double squared = scaled_difference(1.0, gram_.data(), target_.data(), gram_.data(),
-                                             gram_.size(), false, pool);  // G becomes G - A
-    if (cotangent.weight != 0.0) {
-        // d/dF s Σ (G - A)² = (4 s / M) (G - A) F, for G = F Fᵀ / M is symmetric.
-        const double factor =
-            4.0 * scale_ * cotangent.weight / static_cast<double>(feature.positions());
-        product_.apply(feature, gram_.data(), factor, cotangent.map, cotangent.add, pool);
-    }
+    const Place everywhere{feature.height, feature.width, 0, 0};
+    start();
+    gather(feature, everywhere, pool);
+    const double value = settle();
+    if (cotangent.weight != 0.0) pull(feature, everywhere, cotangent, pool);
+    return value;
+}
+
+void GramTerm::gather(const FeatureMap& part, const Place&, ThreadPool& pool) {
+    sums_.add(part, product_, gram_.data(), pool);
+}
+
+double GramTerm::settle() {
+    if (sums_.positions() == 0.0) return 0.0;
+    sums_.read(gram_.data());
+    const double squared = vector_kernels().scaled_difference(
+        1.0, gram_.data(), target_.data(), gram_.data(), gram_.size(), false);  // G becomes G - A
     return scale_ * squared;
+}
+
+double GramTerm::pull(const FeatureMap& part, const Place&, const Cotangent& cotangent,
+                      ThreadPool& pool) {
+    // d/dF s Σ (G - A)² = (4 s / M) (G - A) F, for G = F Fᵀ / M is symmetric.
+    const double factor = 4.0 * scale_ * cotangent.weight / sums_.positions();
+    product_.apply(part, gram_.data(), factor, cotangent.map, cotangent.add, pool);
+    return 0.0;
 }
 
 }  // namespace fastsynth

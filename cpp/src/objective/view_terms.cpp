@@ -19,6 +19,11 @@ void ensure(Buffer<float>& buffer, std::size_t count) {
     if (buffer.size() != count) buffer.resize(count);
 }
 
+/// Makes room; parts of a layer differ in size.
+void reserve(Buffer<float>& buffer, std::size_t count) {
+    if (buffer.size() < count) buffer.resize(count);
+}
+
 }  // namespace
 
 WindowTerm::WindowTerm(std::shared_ptr<LayerTerm> inner, int rows, int columns, Window window,
@@ -37,71 +42,126 @@ WindowTerm::WindowTerm(std::shared_ptr<LayerTerm> inner, int rows, int columns, 
     }
 }
 
-void WindowTerm::resize(const FeatureMap& feature) {
-    inside_ = {nullptr, feature.channels, window_.height, window_.width, feature.block};
-    ensure(features_, inside_.size());
-    ensure(slopes_, inside_.size());
-    inside_.data = features_.data();
-}
-
 void WindowTerm::bind(const FeatureMap& feature) {
     require(feature.height == rows_ && feature.width == columns_, "the window is one of ", rows_,
             " x ", columns_, " positions, the features have ", feature.height, " x ",
             feature.width);
-    resize(feature);
-    inner_->bind(inside_);
+    channels_ = feature.channels;
+    block_ = feature.block;
+    inner_->bind({nullptr, channels_, window_.height, window_.width, block_});
+}
+
+Window WindowTerm::share(const FeatureMap& part, const Place& place) const {
+    const int top = std::max(window_.top, place.top), left = std::max(window_.left, place.left);
+    const int bottom = std::min(window_.top + window_.height, place.top + part.height);
+    const int right = std::min(window_.left + window_.width, place.left + part.width);
+    return {top - place.top, left - place.left, bottom - top, right - left};
+}
+
+/// Copies a share of a part to features_, times the guide.
+FeatureMap WindowTerm::take(const FeatureMap& part, const Window& share, const Place& place,
+                            ThreadPool& pool) {
+    FeatureMap inside{nullptr, part.channels, share.height, share.width, part.block};
+    reserve(features_, inside.size());
+    inside.data = features_.data();
+    const auto lanes = static_cast<std::size_t>(part.block);
+    const std::size_t run = static_cast<std::size_t>(share.width) * lanes;
+    const std::size_t row = static_cast<std::size_t>(part.width) * lanes;
+    const std::int64_t panels = part.channels / part.block;
+    const std::int64_t grain = std::max<std::int64_t>(1, (1 << 15) / static_cast<int>(run));
+    pool.for_ranges(panels * share.height, grain, [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t line = begin; line < end; ++line) {
+            const std::int64_t panel = line / share.height, y = line % share.height;
+            const float* from = part.data +
+                                static_cast<std::size_t>(panel * part.height + share.top + y) * row +
+                                static_cast<std::size_t>(share.left) * lanes;
+            float* to = features_.data() + static_cast<std::size_t>(line) * run;
+            if (guide_.empty()) {
+                std::copy(from, from + run, to);
+                continue;
+            }
+            const float* weights = guide_row(share, place, y);
+            for (int x = 0; x < share.width; ++x)
+                for (std::size_t l = 0; l < lanes; ++l, ++from, ++to) *to = *from * weights[x];
+        }
+    });
+    return inside;
+}
+
+const float* WindowTerm::guide_row(const Window& share, const Place& place, std::int64_t y) const {
+    const std::int64_t row = place.top + share.top + y - window_.top;
+    const int column = place.left + share.left - window_.left;
+    return guide_.data() + row * window_.width + column;
+}
+
+/// Writes the slopes of a share, times the guide, to the part's cotangent; 0 outside the share.
+void WindowTerm::give(const FeatureMap& inside, const Window& share, const Place& place,
+                      const Cotangent& cotangent, ThreadPool& pool) {
+    const FeatureMap& map = cotangent.map;
+    const auto lanes = static_cast<std::size_t>(map.block);
+    const std::size_t run = static_cast<std::size_t>(share.width) * lanes;
+    const std::size_t row = static_cast<std::size_t>(map.width) * lanes;
+    const std::int64_t panels = map.channels / map.block;
+    const std::int64_t grain = std::max<std::int64_t>(1, (1 << 15) / static_cast<int>(row));
+    pool.for_ranges(panels * map.height, grain, [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t line = begin; line < end; ++line) {
+            float* to = map.data + static_cast<std::size_t>(line) * row;
+            const std::int64_t panel = line / map.height, y = line % map.height - share.top;
+            if (!cotangent.add) std::fill(to, to + row, 0.0f);
+            if (y < 0 || y >= share.height) continue;
+            const float* from =
+                inside.data + static_cast<std::size_t>(panel * share.height + y) * run;
+            to += static_cast<std::size_t>(share.left) * lanes;
+            if (guide_.empty()) {
+                for (std::size_t i = 0; i < run; ++i) to[i] += from[i];
+                continue;
+            }
+            const float* weights = guide_row(share, place, y);
+            for (int x = 0; x < share.width; ++x)
+                for (std::size_t l = 0; l < lanes; ++l, ++from, ++to) *to += *from * weights[x];
+        }
+    });
 }
 
 double WindowTerm::evaluate(const FeatureMap& feature, const Cotangent& cotangent,
                             ThreadPool& pool) {
-    if (feature.block != inside_.block || feature.channels != inside_.channels) bind(feature);
-    const auto lanes = static_cast<std::size_t>(feature.block);
-    const std::size_t run = static_cast<std::size_t>(window_.width) * lanes;
-    const std::size_t row = static_cast<std::size_t>(columns_) * lanes;
-    const std::int64_t panels = feature.channels / feature.block;
-    const std::int64_t grain = std::max<std::int64_t>(1, (1 << 15) / static_cast<int>(run));
-    const float* guide = guide_.empty() ? nullptr : guide_.data();
+    if (feature.block != block_ || feature.channels != channels_) bind(feature);
+    const Place everywhere{rows_, columns_, 0, 0};
+    const FeatureMap inside = take(feature, window_, everywhere, pool);
+    Cotangent slopes{inside, cotangent.weight, false};
+    reserve(slopes_, inside.size());
+    slopes.map.data = slopes_.data();
+    const double value = inner_->evaluate(inside, slopes, pool);
+    if (cotangent.weight != 0.0) give(slopes.map, window_, everywhere, cotangent, pool);
+    return value;
+}
 
-    pool.for_ranges(panels * window_.height, grain, [&](std::int64_t begin, std::int64_t end) {
-        for (std::int64_t line = begin; line < end; ++line) {
-            const std::int64_t panel = line / window_.height, y = line % window_.height;
-            const float* from = feature.data +
-                                static_cast<std::size_t>(panel * rows_ + window_.top + y) * row +
-                                static_cast<std::size_t>(window_.left) * lanes;
-            float* to = features_.data() + static_cast<std::size_t>(line) * run;
-            if (guide == nullptr) {
-                std::copy(from, from + run, to);
-                continue;
-            }
-            const float* weights = guide + y * window_.width;
-            for (int x = 0; x < window_.width; ++x)
-                for (std::size_t l = 0; l < lanes; ++l, ++from, ++to) *to = *from * weights[x];
-        }
-    });
+void WindowTerm::gather(const FeatureMap& part, const Place& place, ThreadPool& pool) {
+    const Window here = share(part, place);
+    if (here.height <= 0 || here.width <= 0) return;
+    inner_->gather(take(part, here, place, pool), inner_place(here, place), pool);
+}
 
-    Cotangent inside{inside_, cotangent.weight, false};
-    inside.map.data = slopes_.data();
-    const double value = inner_->evaluate(inside_, inside, pool);
-    if (cotangent.weight == 0.0) return value;
+/// Where a share lies in what the inner term sees as its whole layer.
+Place WindowTerm::inner_place(const Window& share, const Place& place) const {
+    return {window_.height, window_.width, place.top + share.top - window_.top,
+            place.left + share.left - window_.left};
+}
 
-    pool.for_ranges(panels * rows_, grain, [&](std::int64_t begin, std::int64_t end) {
-        for (std::int64_t line = begin; line < end; ++line) {
-            float* to = cotangent.map.data + static_cast<std::size_t>(line) * row;
-            const std::int64_t panel = line / rows_, y = line % rows_ - window_.top;
-            if (!cotangent.add) std::fill(to, to + row, 0.0f);
-            if (y < 0 || y >= window_.height) continue;
-            const float* from =
-                slopes_.data() + static_cast<std::size_t>(panel * window_.height + y) * run;
-            to += static_cast<std::size_t>(window_.left) * lanes;
-            if (guide == nullptr) {
-                for (std::size_t i = 0; i < run; ++i) to[i] += from[i];
-                continue;
-            }
-            const float* weights = guide + y * window_.width;
-            for (int x = 0; x < window_.width; ++x)
-                for (std::size_t l = 0; l < lanes; ++l, ++from, ++to) *to += *from * weights[x];
-        }
-    });
+double WindowTerm::pull(const FeatureMap& part, const Place& place, const Cotangent& cotangent,
+                        ThreadPool& pool) {
+    const Window here = share(part, place);
+    if (here.height <= 0 || here.width <= 0) {
+        if (cotangent.weight != 0.0 && !cotangent.add)
+            std::fill(cotangent.map.data, cotangent.map.data + part.size(), 0.0f);
+        return 0.0;
+    }
+    const FeatureMap inside = take(part, here, place, pool);
+    Cotangent slopes{inside, cotangent.weight, false};
+    reserve(slopes_, inside.size());
+    slopes.map.data = slopes_.data();
+    const double value = inner_->pull(inside, inner_place(here, place), slopes, pool);
+    if (cotangent.weight != 0.0) give(slopes.map, here, place, cotangent, pool);
     return value;
 }
 

@@ -63,6 +63,18 @@ class Architecture:
                 factor *= 2
         raise KeyError(layer)
 
+    def reach(self, layer: str) -> int:
+        """Pixels on each side that a position of `layer` sees beyond the `scale` × `scale` of its
+        own: those of every convolution up to there.
+
+        Raises KeyError for an unknown layer.
+
+        >>> ARCHITECTURES["vgg16"].reach("conv5_1"), ARCHITECTURES["vgg19"].reach("conv5_1")
+        (58, 70)
+        """
+        self.scale(layer)
+        return sum(self.scale(name) for name in self.names[: self.names.index(layer) + 1])
+
     def shape(self, layer: str, height: int, width: int) -> tuple[int, int, int]:
         """(C, H, W) of `layer` for an image of height × width pixels.
 

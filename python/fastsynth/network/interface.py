@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from fastsynth import _core
+    from fastsynth.network.architecture import Architecture
     from fastsynth.network.weights import WeightSet
 
 __all__ = ["BACKENDS", "BoundNetwork", "Network", "open_network"]
@@ -38,6 +39,10 @@ class Network(Protocol):
     @property
     def layers(self) -> tuple[str, ...]:
         """Names of the layers that can be tapped, shallow to deep."""
+
+    @property
+    def architecture(self) -> Architecture:
+        """The chain of layers."""
 
     @property
     def backend(self) -> str:

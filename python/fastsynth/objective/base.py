@@ -18,6 +18,9 @@ from typing import TYPE_CHECKING, Any
 from fastsynth._errors import ObjectiveError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from fastsynth import _core
     from fastsynth.image import Picture
     from fastsynth.network import BoundNetwork
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
 
 Source = tuple[str, int, int, str | None, int]
 
-__all__ = ["Canvas", "Part", "Request", "Source", "Sum", "Term", "layer_weights"]
+__all__ = ["Canvas", "ContentImages", "Part", "Request", "Source", "Sum", "Term", "layer_weights"]
 
 
 @dataclass(frozen=True)
@@ -66,11 +69,24 @@ class Request:
 
 
 @dataclass(frozen=True, eq=False)
+class ContentImages:
+    """A content target that is computed tile by tile: Σ share · features of images.
+
+    images: (pixels (3, h, w), border, share); the pixels are continued by reflection over `border`
+        pixels on each side.
+    normalization: of the loss, see Content.
+    """
+
+    images: tuple[tuple[NDArray[np.float32], int, float], ...]
+    normalization: str
+
+
+@dataclass(frozen=True, eq=False)
 class Part:
     """One summand for the engine: a C++ term with its weight and the name of its loss."""
 
     name: str
-    term: _core.LayerTerm | _core.ImageTerm
+    term: _core.LayerTerm | _core.ImageTerm | ContentImages
     weight: float
     layer: str | None = None  # where a LayerTerm is tapped; None for an ImageTerm: the pixels
     network: str | None = None

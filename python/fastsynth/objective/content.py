@@ -10,7 +10,7 @@ import numpy as np
 
 from fastsynth._errors import ObjectiveError
 from fastsynth.image import Picture
-from fastsynth.objective.base import Canvas, Part, Request, Term, layer_weights
+from fastsynth.objective.base import Canvas, ContentImages, Part, Request, Term, layer_weights
 from fastsynth.objective.blend import WeightedPictures, weighted_pictures
 
 if TYPE_CHECKING:
@@ -85,6 +85,19 @@ class Content(Term):
         assert isinstance(self.layers, Mapping)
         share = 1.0 / len(self.layers) if self.normalization == "relative" else 1.0
         for layer, layer_weight in self.layers.items():
+            if sources.tiles_canvas:
+                requests = [(self._request(picture, canvas), w) for picture, w in self.pictures]
+                yield Part(
+                    f"content/{layer}",
+                    ContentImages(
+                        tuple((sources.pixels(r), r.margin, w) for r, w in requests),
+                        self.normalization,
+                    ),
+                    self.weight * layer_weight * share,
+                    layer,
+                    self.network,
+                )
+                continue
             target = np.zeros((), np.float32)
             for picture, weight in self.pictures:
                 feature = sources.features(self._request(picture, canvas))[layer]

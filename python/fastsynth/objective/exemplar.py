@@ -6,7 +6,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from fastsynth.image import Picture
 from fastsynth.objective.base import Canvas, Part, Request, Term, layer_weights
 from fastsynth.objective.blend import WeightedPictures, weighted_pictures
 from fastsynth.objective.style import STYLE_LAYERS
+from fastsynth.objective.tiles import too_large
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from fastsynth._types import ImageLike
     from fastsynth.objective.plan import Sources
 
+    # Of terms that are `by_sums` also TiledFeatures.
     Features = list[tuple[NDArray[np.float32], float]]
 
 __all__ = ["ExemplarTerm", "inside_margin"]
@@ -113,6 +115,12 @@ class ExemplarTerm(Term):
             stride = 1
             for picture, share in shares:
                 request = self._request(picture, canvas)
+                if sources.is_tiled(request):
+                    if not self.by_sums:
+                        raise too_large(self.kind, request.height, request.width)
+                    tiled, stride = sources.tiled(request, layer, REFLECTED)
+                    targets.append((cast("NDArray[np.float32]", tiled), share))
+                    continue
                 feature = sources.features(request)[layer]
                 # Each pooling halves and rounds down, so that h ≤ H / 2ⁿ < h + 1.
                 stride = 2 ** math.floor(math.log2(request.height / feature.shape[1]))
@@ -132,6 +140,11 @@ class ExemplarTerm(Term):
     def placed(self, term: _core.LayerTerm, canvas: Canvas, stride: int) -> _core.LayerTerm:
         """The term, shown the part of the canvas that counts: what lies inside the margin."""
         return inside_margin(term, canvas, stride)
+
+    @property
+    def by_sums(self) -> bool:
+        """Whether `layer_term` looks at features only through `mean_and_square`."""
+        return False
 
     @property
     @abstractmethod

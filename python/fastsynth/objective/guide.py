@@ -12,6 +12,7 @@ from fastsynth._errors import ObjectiveError
 from fastsynth.image import Picture, load, resize
 from fastsynth.objective.exemplar import ExemplarTerm
 from fastsynth.objective.moments import as_floats, positive
+from fastsynth.objective.tiles import TiledFeatures, mean_and_square
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -98,6 +99,10 @@ class GuidedStyle(ExemplarTerm):
     def kind(self) -> str:
         return "guided_style"
 
+    @property
+    def by_sums(self) -> bool:
+        return True
+
     def layer_term(
         self, layer: str, targets: Features, canvas: Canvas, stride: int
     ) -> _core.LayerTerm:
@@ -123,10 +128,9 @@ class GuidedStyle(ExemplarTerm):
         return term  # its guide has its place already
 
 
-def guided_gram(feature: NDArray[np.float32], guide: Mask) -> NDArray[np.float32]:
+def guided_gram(feature: NDArray[np.float32] | TiledFeatures, guide: Mask) -> NDArray[np.float32]:
     """Σ T² f fᵀ / Σ T² of features (C, h, w) and a guide (h, w)."""
-    flat = feature.reshape(len(feature), -1).astype(np.float64) * guide.reshape(1, -1)
-    return np.asarray(flat @ flat.T / float((guide.astype(np.float64) ** 2).sum()), np.float32)
+    return np.asarray(mean_and_square(feature, guide)[1], np.float32)
 
 
 def covariance_term(

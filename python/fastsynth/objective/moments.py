@@ -11,6 +11,7 @@ import numpy as np
 from fastsynth._errors import ObjectiveError
 from fastsynth.objective.distribution import gaussian_term
 from fastsynth.objective.exemplar import ExemplarTerm
+from fastsynth.objective.tiles import TiledFeatures, mean_and_square
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,6 +42,10 @@ class MeanCovariance(ExemplarTerm):
     @property
     def kind(self) -> str:
         return "mean_covariance"
+
+    @property
+    def by_sums(self) -> bool:
+        return True
 
     def layer_term(
         self, layer: str, targets: Features, canvas: Canvas, stride: int
@@ -73,6 +78,10 @@ class BNStatistics(ExemplarTerm):
     def kind(self) -> str:
         return "bn_statistics"
 
+    @property
+    def by_sums(self) -> bool:
+        return True
+
     def layer_term(
         self, layer: str, targets: Features, canvas: Canvas, stride: int
     ) -> _core.LayerTerm:
@@ -80,8 +89,7 @@ class BNStatistics(ExemplarTerm):
 
         mean, square = np.zeros(0), np.zeros(0)
         for feature, share in targets:
-            wide = feature.astype(np.float64)
-            first, second = wide.mean((1, 2)), (wide**2).mean((1, 2))
+            first, second = diagonal(feature)
             mean = share * first if not mean.size else mean + share * first
             square = share * second if not square.size else square + share * second
         deviation = np.sqrt(np.maximum(square - mean**2, 0.0))
@@ -128,6 +136,10 @@ class MMD(ExemplarTerm):
     def kind(self) -> str:
         return f"mmd_{self.kernel}"
 
+    @property
+    def by_sums(self) -> bool:
+        return self.kernel != "gaussian"
+
     def layer_term(
         self, layer: str, targets: Features, canvas: Canvas, stride: int
     ) -> _core.LayerTerm:
@@ -152,10 +164,21 @@ def moments(targets: Features) -> tuple[NDArray[np.float64], NDArray[np.float64]
     channels = len(targets[0][0])
     mean, gram = np.zeros(channels), np.zeros((channels, channels))
     for feature, share in targets:
-        flat = feature.reshape(channels, -1).astype(np.float64)
-        mean += share * flat.mean(1)
-        gram += share * (flat @ flat.T) / flat.shape[1]
+        first, second = mean_and_square(feature)
+        mean += share * first
+        gram += share * second
     return mean, gram
+
+
+def diagonal(
+    feature: NDArray[np.float32] | TiledFeatures,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Means (N,) and mean squares (N,) of features."""
+    if isinstance(feature, TiledFeatures):
+        mean, square = feature.moments()
+        return mean, np.diagonal(square)
+    wide = feature.astype(np.float64)
+    return wide.mean((1, 2)), (wide**2).mean((1, 2))
 
 
 def as_floats(values: NDArray[np.float64]) -> NDArray[np.float32]:

@@ -9,9 +9,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastsynth._closing import Closing
-from fastsynth._errors import NetworkError, ObjectiveError
+from fastsynth._errors import MemoryLimitError, NetworkError, ObjectiveError
 from fastsynth.image import resize
-from fastsynth.objective.base import Canvas, Part, Request, Source, Sum, Term
+from fastsynth.objective.base import Canvas, ContentImages, Part, Request, Source, Sum, Term
+from fastsynth.objective.tiles import (
+    TiledFeatures,
+    Tiling,
+    grid_of,
+    halo_of,
+    strides_of,
+    tile_statistics,
+    too_large,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,8 +43,14 @@ class Sources:
     """Features and Gram matrices of target images; each source passes through its network once."""
 
     def __init__(
-        self, networks: Networks, pool: _core.ThreadPool, requests: Sequence[Request]
+        self,
+        networks: Networks,
+        pool: _core.ThreadPool,
+        requests: Sequence[Request],
+        tiling: Tiling | None = None,
     ) -> None:
+        self._tiling = tiling
+        self._tiled: dict[tuple[Source, int], dict[str, TiledFeatures]] = {}
         self._networks = networks
         self._pool = pool
         self._layers: dict[Source, dict[str, None]] = {}
@@ -47,11 +62,12 @@ class Sources:
         """Activations (C, H, W) by layer."""
         found = self._features.get(request.source)
         if found is None:
+            if self.is_tiled(request):
+                raise too_large("a term", request.height, request.width)
             network = self._networks(request.network)
             layers = tuple(self._layers[request.source])
             check_layers(network, layers)
-            inner = (request.height - 2 * request.margin, request.width - 2 * request.margin)
-            pixels = with_margin(resize(opaque(request.picture), inner, clip=True), request.margin)
+            pixels = with_margin(self.pixels(request), request.margin)
             found = network.features(pixels, layers)
             self._features[request.source] = found
         return found
@@ -74,7 +90,55 @@ class Sources:
         """Gram matrix F Fᵀ / M of a layer's activations."""
         from fastsynth import _core
 
+        if self.is_tiled(request):
+            return self.tiled(request, layer)[0].moments()[1]
         return _core.gram(self.features(request)[layer], self._pool).astype(np.float64)
+
+    def pixels(self, request: Request) -> NDArray[np.float32]:
+        """The picture at the request's size, without its margin."""
+        inner = (request.height - 2 * request.margin, request.width - 2 * request.margin)
+        return resize(opaque(request.picture), inner, clip=True)
+
+    @property
+    def tiles_canvas(self) -> bool:
+        """Whether the canvas is seen tile by tile."""
+        return self._tiling is not None and self._tiling.canvas
+
+    def is_tiled(self, request: Request) -> bool:
+        """Whether the request's picture is too large to be seen at once."""
+        if self._tiling is None:
+            return False
+        _, halo = halo_of(self._networks(request.network).architecture, request.layers)
+        return request.height * request.width > (self._tiling.inner + 2 * halo) ** 2
+
+    def tiled(
+        self, request: Request, layer: str, border: int = 0
+    ) -> tuple[TiledFeatures, int]:
+        """Features of a tiled picture without `border` pixels on each side, and their stride."""
+        assert self._tiling is not None
+        network = self._networks(request.network)
+        key = (request.source, border)
+        if key not in self._tiled:
+            layers = tuple(self._layers[request.source])
+            check_layers(network, layers)
+            pixels = with_margin(self.pixels(request), request.margin)
+            inner, architecture = self._tiling.inner, network.architecture
+            known = tile_statistics(network, pixels, layers, border, inner, self._pool)
+            self._tiled[key] = {}
+            for name, found in known.items():
+                channels, rows, columns = architecture.shape(name, request.height, request.width)
+                edge = border // architecture.scale(name)
+                self._tiled[key][name] = TiledFeatures(
+                    (channels, rows - 2 * edge, columns - 2 * edge),
+                    network,
+                    pixels,
+                    name,
+                    border,
+                    inner,
+                    self._pool,
+                    found,
+                )
+        return self._tiled[key][layer], network.architecture.scale(layer)
 
 
 @dataclass(eq=False)
@@ -84,7 +148,7 @@ class Plan(Closing):
     It holds the buffers: close it when its level is done.
     """
 
-    objective: _core.ImageObjective
+    objective: _core.ImageObjective | _core.TiledObjective
     parts: tuple[Part, ...]
     bound: tuple[BoundNetwork, ...]
 
@@ -118,15 +182,20 @@ def balanced_weights(parts: Sequence[Part], norms: Mapping[int, float]) -> dict[
     return {i: parts[i].weight * factor / mean for i, factor in factors.items()}
 
 
+
 def find_parts(
-    objective: Term | Sum, canvas: Canvas, networks: Networks, pool: _core.ThreadPool
+    objective: Term | Sum,
+    canvas: Canvas,
+    networks: Networks,
+    pool: _core.ThreadPool,
+    tiling: Tiling | None = None,
 ) -> tuple[Part, ...]:
     """The parts of all terms, with their targets. Raises what `plan` raises."""
     terms = objective.terms()
     if not terms:
         raise ObjectiveError("the objective has no terms; add at least one, such as Content(image)")
     requests = [request for term in terms for request in term.requests(canvas)]
-    sources = Sources(networks, pool, requests)
+    sources = Sources(networks, pool, requests, tiling)
     return tuple(part for term in terms for part in term.parts(canvas, sources))
 
 
@@ -135,48 +204,94 @@ def plan(
     canvas: Canvas,
     networks: Networks,
     pool: _core.ThreadPool,
+    tiling: Tiling | None = None,
     parts: tuple[Part, ...] | None = None,
 ) -> Plan:
     """Computes the targets of all terms and binds them to networks of the canvas' size.
 
     networks: gives the network of a name; None is the synthesizer's own.
+    tiling: how large pictures are seen tile by tile; default: at once.
     parts: those of `find_parts`, where they are known.
-    Raises ObjectiveError for an empty sum, NetworkError for layers that a network does not have.
+    Raises ObjectiveError for an empty sum, MemoryLimitError for terms that cannot be tiled where
+    they must be, NetworkError for layers that a network does not have.
     """
     from fastsynth import _core
 
     if parts is None:
         # The targets' features are not needed any more when the buffers of the canvas come.
-        parts = find_parts(objective, canvas, networks, pool)
+        parts = find_parts(objective, canvas, networks, pool, tiling)
     held = tuple(network for part in parts for network in part.holds)
+    labels = unique_names(parts)
+    if tiling is not None and tiling.canvas:
+        check_tileable(parts, labels, canvas)
     names = list(dict.fromkeys(part.network for part in parts if part.layer is not None))
     bound: list[BoundNetwork] = []
     try:
         taps: list[list[str]] = []
+        grids: list[_core.TileGrid] = []
         for name in names:
             network = networks(name)
             wanted = {part.layer for part in parts if part.network == name and part.layer}
             check_layers(network, tuple(wanted))
             taps.append([layer for layer in network.layers if layer in wanted])
-            bound.append(network.bind(canvas.height, canvas.width, taps[-1]))
+            size = (canvas.height, canvas.width)
+            if tiling is not None and tiling.canvas:
+                grids.append(grid_of(network.architecture, wanted, *size, tiling.inner))
+                size = (grids[-1].tile_height, grids[-1].tile_width)
+            bound.append(network.bind(*size, taps[-1]))
         wrap = canvas.margin if canvas.wrap else 0
-        engine = _core.ImageObjective(
-            [b.core for b in bound], canvas.height - 2 * wrap, canvas.width - 2 * wrap, pool, wrap
-        )
-        for part, label in zip(parts, unique_names(parts), strict=True):
+        size = (canvas.height - 2 * wrap, canvas.width - 2 * wrap)
+        engine: _core.ImageObjective
+        if grids:
+            strides = [
+                strides_of(networks(name).architecture, layers)
+                for name, layers in zip(names, taps, strict=True)
+            ]
+            on_grids = list(zip([b.core for b in bound], grids, strides, strict=True))
+            engine = _core.TiledObjective(on_grids, *size, pool, wrap)
+        else:
+            engine = _core.ImageObjective([b.core for b in bound], *size, pool, wrap)
+        for part, label in zip(parts, labels, strict=True):
             if isinstance(part.term, _core.ImageTerm):
                 engine.add_image_term(part.term, part.weight, label)
-            elif part.layer is None:
+                continue
+            if part.layer is None:
                 raise ObjectiveError(f"the part {label} looks at features, but names no layer")
+            index = names.index(part.network)
+            tap = taps[index].index(part.layer)
+            if isinstance(part.term, ContentImages):
+                assert isinstance(engine, _core.TiledObjective)
+                assert tiling is not None
+                engine.add_content(
+                    index,
+                    tap,
+                    part.term.images,
+                    part.term.normalization,
+                    tiling.keep_targets,
+                    part.weight,
+                    label,
+                )
             else:
-                index = names.index(part.network)
-                tap = taps[index].index(part.layer)
                 engine.add_layer_term(index, tap, part.term, part.weight, label)
     except BaseException:
         for network_bound in (*bound, *held):
             network_bound.close()
         raise
     return Plan(engine, parts, (*bound, *held))
+
+
+def check_tileable(parts: Sequence[Part], labels: Sequence[str], canvas: Canvas) -> None:
+    """Raises MemoryLimitError for a part that needs its whole layer at once."""
+    from fastsynth import _core
+
+    for part, label in zip(parts, labels, strict=True):
+        if isinstance(part.term, _core.LayerTerm) and not part.term.is_tileable:
+            raise MemoryLimitError(
+                f"{label} needs the whole picture of {canvas.width} × {canvas.height} pixels at "
+                "once, which does not fit the memory limit; leave it out (long_range='off'), take "
+                "statistics that can be tiled (gram, mean_covariance, bn_statistics, mmd_linear, "
+                "mmd_polynomial), give a smaller size, or raise memory_limit"
+            )
 
 
 def opaque(picture: Picture) -> NDArray[np.float32]:

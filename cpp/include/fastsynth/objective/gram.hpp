@@ -15,6 +15,7 @@
 #pragma once
 
 #include <cstddef>
+#include <vector>
 
 #include "fastsynth/common/buffer.hpp"
 #include "fastsynth/common/parallel.hpp"
@@ -74,6 +75,26 @@ class GramProduct {
     Buffer<float> results_;  // packed results of apply, one part per worker
     Buffer<float> sums_;     // one triangle per slab
     Buffer<float> matrix_;   // D, packed
+};
+
+/// F Fᵀ / M of a map that is shown in parts, summed in float64.
+class GramSums {
+  public:
+    void clear() { positions_ = 0.0; }
+
+    /// `scratch` holds (C, C) floats.
+    void add(const FeatureMap& part, GramProduct& product, float* scratch, ThreadPool& pool);
+
+    /// Positions so far.
+    double positions() const { return positions_; }
+
+    /// gram (C, C) ← F Fᵀ / M. Of a single part it is bit by bit what GramProduct::gram gives:
+    /// float32 times M < 2²⁹ is exact in float64.
+    void read(float* gram) const;
+
+  private:
+    std::vector<double> sums_;
+    double positions_ = 0.0;
 };
 
 }  // namespace fastsynth

@@ -19,7 +19,7 @@
 
 namespace fastsynth {
 
-class ImageObjective final : public Objective {
+class ImageObjective : public Objective {
   public:
     /// The networks must all be sized for height x width images, and for `wrap` pixels more on each
     /// side: they then see the image continued cyclically, as one tile of many. They may be none,
@@ -28,8 +28,8 @@ class ImageObjective final : public Objective {
                    std::shared_ptr<ThreadPool> pool, int wrap = 0);
 
     /// A term on the features of tap `tap` of network `network`. Names are unique.
-    void add_layer_term(std::size_t network, std::size_t tap, std::shared_ptr<LayerTerm> term,
-                        double weight, std::string name);
+    virtual void add_layer_term(std::size_t network, std::size_t tap,
+                                std::shared_ptr<LayerTerm> term, double weight, std::string name);
 
     /// A term on the image itself.
     void add_image_term(std::shared_ptr<ImageTerm> term, double weight, std::string name);
@@ -57,15 +57,31 @@ class ImageObjective final : public Objective {
     /// values() alone.
     std::vector<double> gradient_norms(const float* x);
 
-  private:
+  protected:
     struct Part {
         std::shared_ptr<LayerTerm> layer_term;  // either this, on (network, tap),
         std::shared_ptr<ImageTerm> image_term;  // or this
         std::size_t network, tap;
     };
 
+    /// For objectives that run networks in their own way.
+    ImageObjective(int height, int width, std::shared_ptr<ThreadPool> pool, int wrap);
+
+    /// Values of all layer terms, with their weights, and the sum of their gradients.
+    virtual void pull_layers(const float* x, float* gradient);
+    /// ‖d term/d x‖₁ of each layer term, at weight 1.
+    virtual void layer_norms(const float* x, std::vector<double>& norms);
+
     void add(Part part, double weight, std::string name);
     void clear(float* values, std::size_t count);
+
+    int height_, width_, wrap_;
+    std::shared_ptr<ThreadPool> pool_;
+    std::vector<Part> parts_;
+    std::vector<std::string> names_;
+    std::vector<double> weights_, values_;
+
+  private:
     bool pull(std::size_t n, std::size_t tap, const FeatureMap& map, bool add);
 
     // What the networks see: the image, or its cyclic continuation.
@@ -77,11 +93,6 @@ class ImageObjective final : public Objective {
     void fold(float* gradient);  // the gradient of the continuation, summed onto the image's
 
     std::vector<std::shared_ptr<Network>> networks_;
-    int height_, width_, wrap_;
-    std::shared_ptr<ThreadPool> pool_;
-    std::vector<Part> parts_;
-    std::vector<std::string> names_;
-    std::vector<double> weights_, values_;
     Buffer<float> scratch_;  // the image gradient of every network but the first
     Buffer<float> continued_, continued_gradient_;  // only where wrap is not 0
 };

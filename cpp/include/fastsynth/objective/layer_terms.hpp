@@ -33,6 +33,12 @@ class ContentTerm final : public LayerTerm {
     ContentTerm(const float* target, int channels, int height, int width,
                 Normalization normalization);
 
+    /// A term of scale s whose target is somewhere else and shown with `aim`, tile by tile.
+    explicit ContentTerm(double scale);
+
+    /// The target of the parts to come: `map`, which must stay, at `place`.
+    void aim(const FeatureMap& map, const Place& place);
+
     void bind(const FeatureMap& feature) override;
     double evaluate(const FeatureMap& feature, const Cotangent& cotangent,
                     ThreadPool& pool) override;
@@ -41,11 +47,23 @@ class ContentTerm final : public LayerTerm {
     const FeatureMap& layout() const { return layout_; }
     double scale() const { return scale_; }
 
+    bool is_tileable() const override { return true; }
+    bool needs_sums() const override { return false; }
+    void start() override {}
+    double settle() override { return 0.0; }
+    double pull(const FeatureMap& part, const Place& place, const Cotangent& cotangent,
+                ThreadPool& pool) override;
+
   private:
     Buffer<float> target_;
-    FeatureMap layout_;  // of target_; follows the network that the term is bound to
+    FeatureMap layout_;  // of the target; follows the network that the term is bound to
+    int top_ = 0, left_ = 0;  // where the target lies in the layer
     double scale_;
 };
+
+/// s of a content loss, from what is known of P without holding it: Σ P², Σ over channels of M P̄²,
+/// the number of values N M.
+double content_scale(Normalization normalization, double squares, double means, double count);
 
 /// gram = s Σ (G - A)²
 ///   relative:            s = 1 / Σ A²
@@ -69,9 +87,17 @@ class GramTerm final : public LayerTerm {
     int channels() const { return channels_; }
     double scale() const { return scale_; }
 
+    bool is_tileable() const override { return true; }
+    void start() override { sums_.clear(); }
+    void gather(const FeatureMap& part, const Place& place, ThreadPool& pool) override;
+    double settle() override;
+    double pull(const FeatureMap& part, const Place& place, const Cotangent& cotangent,
+                ThreadPool& pool) override;
+
   private:
     Buffer<float> target_, gram_;
     GramProduct product_;
+    GramSums sums_;
     int channels_;
     double scale_;
 };

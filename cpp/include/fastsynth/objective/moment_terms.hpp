@@ -41,16 +41,36 @@ class MomentsTerm final : public LayerTerm {
     const std::vector<float>& mean_target() const { return mean_target_; }
     const std::vector<float>& second_target() const { return second_target_; }
 
+    bool is_tileable() const override { return true; }
+    void start() override;
+    void gather(const FeatureMap& part, const Place& place, ThreadPool& pool) override;
+    double settle() override;
+    double pull(const FeatureMap& part, const Place& place, const Cotangent& cotangent,
+                ThreadPool& pool) override;
+
+    /// Of what was gathered: means and variances (channels), F Fᵀ / M (channels, channels). The
+    /// last two only of the kinds that compare them.
+    const std::vector<double>& mean() const { return mean_; }
+    std::vector<double> variance() const;
+    std::vector<float> gram() const;
+
   private:
-    void measure(const FeatureMap& feature, ThreadPool& pool);
+    void measure(const FeatureMap& part, ThreadPool& pool);
+    bool has_matrix() const {
+        return kind_ == SecondMoment::gram || kind_ == SecondMoment::covariance;
+    }
 
     int channels_;
     SecondMoment kind_;
     double mean_weight_, second_weight_;
     std::vector<float> mean_target_, second_target_;
-    std::vector<double> mean_, variance_;  // of the last features
-    Buffer<float> gram_;
+    double positions_ = 0.0;          // gathered so far
+    std::vector<double> mean_;        // over them
+    std::vector<double> scatter_;     // Σ (F - μ)² over them
+    Buffer<float> gram_;              // F Fᵀ / M; after settle its distance from the target
     GramProduct product_;
+    GramSums sums_;
+    std::vector<double> constant_, slope_;  // of the gradient, see settle
 };
 
 }  // namespace fastsynth

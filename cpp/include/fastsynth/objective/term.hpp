@@ -24,6 +24,12 @@ struct Cotangent {
                // all
 };
 
+/// Where a part of a layer lies: the rows and columns of the whole layer, and its first position.
+struct Place {
+    int rows, columns;
+    int top, left;
+};
+
 class LayerTerm {
   public:
     virtual ~LayerTerm() = default;
@@ -36,6 +42,30 @@ class LayerTerm {
     /// Returns the value (without weight) and writes the gradient.
     virtual double evaluate(const FeatureMap& feature, const Cotangent& cotangent,
                             ThreadPool& pool) = 0;
+
+    // A term can be tiled if it knows the whole layer by sums over positions. It is then shown the
+    // layer part by part, each position in exactly one part: `start`; `gather` of every part, where
+    // it needs sums; `settle`; `pull` of every part. The value is what `settle` and all calls of
+    // `pull` return, added. A part's map holds its positions alone.
+
+    /// Whether the term can be tiled. Where not, the functions below throw std::logic_error.
+    virtual bool is_tileable() const { return false; }
+
+    /// Whether `pull` needs sums over the whole layer before it.
+    virtual bool needs_sums() const { return true; }
+
+    /// Forgets all parts.
+    virtual void start();
+
+    /// Adds a part to the sums.
+    virtual void gather(const FeatureMap& part, const Place& place, ThreadPool& pool);
+
+    /// Returns the value as far as the sums tell it.
+    virtual double settle();
+
+    /// Writes the gradient of a part, and returns the part's own summand of the value.
+    virtual double pull(const FeatureMap& part, const Place& place, const Cotangent& cotangent,
+                        ThreadPool& pool);
 };
 
 class ImageTerm {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <vector>
 
@@ -36,15 +37,30 @@ class WindowTerm final : public LayerTerm {
     const Window& window() const { return window_; }
     const std::vector<float>& guide() const { return guide_; }
 
+    bool is_tileable() const override { return inner_->is_tileable(); }
+    bool needs_sums() const override { return inner_->needs_sums(); }
+    void start() override { inner_->start(); }
+    void gather(const FeatureMap& part, const Place& place, ThreadPool& pool) override;
+    double settle() override { return inner_->settle(); }
+    double pull(const FeatureMap& part, const Place& place, const Cotangent& cotangent,
+                ThreadPool& pool) override;
+
   private:
-    void resize(const FeatureMap& feature);
+    /// The window's share of a part: in the part's rows and columns. Empty: height or width ≤ 0.
+    Window share(const FeatureMap& part, const Place& place) const;
+    FeatureMap take(const FeatureMap& part, const Window& share, const Place& place,
+                    ThreadPool& pool);
+    const float* guide_row(const Window& share, const Place& place, std::int64_t y) const;
+    Place inner_place(const Window& share, const Place& place) const;
+    void give(const FeatureMap& inside, const Window& share, const Place& place,
+              const Cotangent& cotangent, ThreadPool& pool);
 
     std::shared_ptr<LayerTerm> inner_;
     int rows_, columns_;
     Window window_;
     std::vector<float> guide_;
     Buffer<float> features_, slopes_;
-    FeatureMap inside_;  // over features_
+    int channels_ = 0, block_ = 0;  // of the features that the inner term is bound to
 };
 
 /// Shows `inner` the map Z = V P: P the means over k x k positions (what is left over at the right
