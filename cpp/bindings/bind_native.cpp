@@ -78,6 +78,16 @@ std::shared_ptr<NativeNetwork> make_network(std::shared_ptr<NativeWeights> weigh
                                            std::move(pool));
 }
 
+std::size_t count_bytes(std::shared_ptr<NativeWeights> weights, int height, int width,
+                        const std::vector<std::string>& taps, const std::string& precision,
+                        bool with_gradient, std::shared_ptr<ThreadPool> pool) {
+    NativeOptions options;
+    options.fast = parse(precision, "exact", "fast", "precision");
+    options.with_gradient = with_gradient;
+    return NativeNetwork::count_bytes(std::move(weights), height, width, taps, options,
+                                      std::move(pool));
+}
+
 /// Copies of all features, planar.
 std::vector<FloatArray> forward(NativeNetwork& network, const FloatArray& image) {
     require(image.ndim() == 3 && image.shape(0) == 3 && image.shape(1) == network.height() &&
@@ -196,6 +206,9 @@ void register_native(py::module_& module) {
         .def("forward", &forward, py::arg("image"))
         .def("backward", &backward, py::arg("cotangents"))
         .def_property_readonly("memory_bytes", &NativeNetwork::memory_bytes)
+        .def_static("count_bytes", &count_bytes, py::arg("weights"), py::arg("height"),
+                    py::arg("width"), py::arg("taps"), py::arg("precision"),
+                    py::arg("with_gradient"), py::arg("pool").none(false))
         .def("set_profiling", &NativeNetwork::set_profiling, py::arg("on"))
         .def("profile", &profile);
 

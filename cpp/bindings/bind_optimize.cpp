@@ -167,6 +167,12 @@ class BoundMinimization {
 
     py::array best() const { return copy_of(run_.best().data(), shape_); }
 
+    /// The best point, after which the run is over: all other vectors are released first.
+    py::array finish() {
+        run_.release();
+        return best();
+    }
+
     py::object average() const {
         const float* values = run_.optimizer().average();
         return values ? py::object(copy_of(values, shape_)) : py::none();
@@ -364,6 +370,7 @@ void register_optimize(py::module_& module) {
         .def("run", &BoundMinimization::run, py::arg("rules"), py::arg("progress") = py::none(),
              py::arg("interval") = 0.0, py::arg("cancel") = std::shared_ptr<Cancel>())
         .def("best", &BoundMinimization::best)
+        .def("finish", &BoundMinimization::finish)
         .def("average", &BoundMinimization::average)
         .def("history", &BoundMinimization::history)
         .def("state", &BoundMinimization::state)

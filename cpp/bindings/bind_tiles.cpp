@@ -20,8 +20,7 @@ using NetworkOnGrid = std::tuple<std::shared_ptr<Network>, TileGrid, std::vector
 std::shared_ptr<TiledObjective> make_tiled(const std::vector<NetworkOnGrid>& networks, int height,
                                            int width, std::shared_ptr<ThreadPool> pool, int wrap) {
     std::vector<TiledNetwork> tiled;
-    for (const auto& [network, grid, strides] : networks)
-        tiled.push_back({network, grid, strides});
+    for (const auto& [network, grid, strides] : networks) tiled.push_back({network, grid, strides});
     return std::make_shared<TiledObjective>(std::move(tiled), height, width, std::move(pool), wrap);
 }
 
@@ -47,8 +46,7 @@ void add_content(TiledObjective& objective, std::size_t network, std::size_t tap
     }
     const Normalization chosen = normalization_of(normalization);
     py::gil_scoped_release work;
-    objective.add_content(network, tap, std::move(sources), chosen, keep, weight,
-                          std::move(name));
+    objective.add_content(network, tap, std::move(sources), chosen, keep, weight, std::move(name));
 }
 
 void gather(TiledObjective& objective, const FloatArray& image) {

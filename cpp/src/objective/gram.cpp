@@ -203,8 +203,7 @@ void GramProduct::apply(const FeatureMap& f, const float* d, double scale, const
     });
 }
 
-void GramSums::add(const FeatureMap& part, GramProduct& product, float* scratch,
-                   ThreadPool& pool) {
+void GramSums::add(const FeatureMap& part, GramProduct& product, float* scratch, ThreadPool& pool) {
     const auto count = static_cast<std::size_t>(part.channels) * part.channels;
     if (positions_ == 0.0) sums_.assign(count, 0.0);
     require(sums_.size() == count, "the parts of a map have one number of channels");

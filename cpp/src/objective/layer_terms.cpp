@@ -114,7 +114,8 @@ double ContentTerm::pull(const FeatureMap& part, const Place& place, const Cotan
             const std::size_t at = static_cast<std::size_t>(line) * run;
             const float* target =
                 layout_.data +
-                (static_cast<std::size_t>(panel * layout_.height + top + y) * layout_.width + left) *
+                (static_cast<std::size_t>(panel * layout_.height + top + y) * layout_.width +
+                 left) *
                     lanes;
             sum += cotangent.weight == 0.0
                        ? kernels.difference2(part.data + at, target, run)

@@ -82,7 +82,8 @@ void clear_outside(const FeatureMap& map, const Area& area, ThreadPool& pool) {
 /// Runs body(band) for the bands of an area.
 template <class Body>
 void each_band(const Area& area, int channels, Body body) {
-    const std::size_t row = static_cast<std::size_t>(area.width) * static_cast<std::size_t>(channels);
+    const std::size_t row =
+        static_cast<std::size_t>(area.width) * static_cast<std::size_t>(channels);
     const auto rows = static_cast<int>(std::max<std::size_t>(1, band_values / row));
     for (int y = 0; y < area.height; y += rows)
         body(Area{area.top + y, area.left, std::min(rows, area.height - y), area.width});
@@ -282,8 +283,7 @@ void TiledObjective::aim(std::size_t n, int tile, const std::vector<double>& wei
         if (!is_active(i, n, weights) || !target.term) continue;
         const Tap layer = this->tap(n, parts_[i].tap);
         const Area owned = networks_[n].grid.owned(tile, layer.stride);
-        FeatureMap map{nullptr, layer.whole.channels, owned.height, owned.width,
-                       layer.whole.block};
+        FeatureMap map{nullptr, layer.whole.channels, owned.height, owned.width, layer.whole.block};
         if (target.is_computed())
             map = compute_target(n, tile, parts_[i].tap, target.sources, target.values);
         else
@@ -331,33 +331,30 @@ void TiledObjective::add_gradient(const Area& area, const float* from, float* gr
     pool_->for_ranges(3, 1, [&](std::int64_t begin, std::int64_t end) {
         for (std::int64_t c = begin; c < end; ++c)
             for (int y = 0; y < area.height; ++y) {
-                const auto row = static_cast<std::size_t>(c) * height_ +
-                                 image.shows(area.top + y, height_);
+                const auto row =
+                    static_cast<std::size_t>(c) * height_ + image.shows(area.top + y, height_);
                 float* to = gradient + row * static_cast<std::size_t>(width_);
                 const float* line =
                     from + (static_cast<std::size_t>(c) * area.height + y) * area.width;
-                for (int x = 0; x < area.width; ++x) to[columns[static_cast<std::size_t>(x)]] += line[x];
+                for (int x = 0; x < area.width; ++x)
+                    to[columns[static_cast<std::size_t>(x)]] += line[x];
             }
     });
 }
 
 /// The second pass. last_is_there: the network holds the last tile's features already.
 void TiledObjective::pull(std::size_t n, const TileSource& image,
-                          const std::vector<double>& weights, bool last_is_there,
-                          float* gradient) {
+                          const std::vector<double>& weights, bool last_is_there, float* gradient) {
     const TiledNetwork& tiled = networks_[n];
     bool has_targets = false;
     for (std::size_t i = 0; i < parts_.size(); ++i)
         has_targets = has_targets || (is_active(i, n, weights) && targets_[i].is_computed());
     for (int tile = tiled.grid.count() - 1; tile >= 0; --tile) {
         aim(n, tile, weights);
-        if (tile + 1 < tiled.grid.count() || !last_is_there || has_targets)
-            forward(n, image, tile);
-        tiled.network->backward(
-            [&](std::size_t tap, const FeatureMap& map, bool add) {
-                return write(n, tile, weights, tap, map, add);
-            },
-            tile_gradient_.data());
+        if (tile + 1 < tiled.grid.count() || !last_is_there || has_targets) forward(n, image, tile);
+        tiled.network->backward([&](std::size_t tap, const FeatureMap& map,
+                                    bool add) { return write(n, tile, weights, tap, map, add); },
+                                tile_gradient_.data());
         add_gradient(tiled.grid.tile(tile), tile_gradient_.data(), gradient);
     }
 }

@@ -72,9 +72,9 @@ FeatureMap WindowTerm::take(const FeatureMap& part, const Window& share, const P
     pool.for_ranges(panels * share.height, grain, [&](std::int64_t begin, std::int64_t end) {
         for (std::int64_t line = begin; line < end; ++line) {
             const std::int64_t panel = line / share.height, y = line % share.height;
-            const float* from = part.data +
-                                static_cast<std::size_t>(panel * part.height + share.top + y) * row +
-                                static_cast<std::size_t>(share.left) * lanes;
+            const float* from =
+                part.data + static_cast<std::size_t>(panel * part.height + share.top + y) * row +
+                static_cast<std::size_t>(share.left) * lanes;
             float* to = features_.data() + static_cast<std::size_t>(line) * run;
             if (guide_.empty()) {
                 std::copy(from, from + run, to);

@@ -180,6 +180,12 @@ StopReason Minimization::run(const Rules& rules, const Hooks& hooks) {
     return reason;
 }
 
+void Minimization::release() {
+    if (optimizer_->ends_at_last()) return;
+    optimizer_->start(0);
+    x_.resize(0);
+}
+
 void Minimization::visit(Archive& archive) {
     archive.label("version", "1");
     archive.count("iterations", iterations_);

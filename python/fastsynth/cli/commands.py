@@ -183,6 +183,7 @@ def _synthesize(options: argparse.Namespace, verb: str, subject: Any, **argument
             scales=options.scales,
             max_evaluations=options.max_evaluations,
             time_limit=options.time_limit,
+            memory_limit=options.memory_limit,
             plateau=options.plateau,
             network=options.network,
             weights=options.weights,

@@ -244,7 +244,10 @@ def _run_options(verb: argparse.ArgumentParser) -> None:
     _output_options(verb)
     run = verb.add_argument_group("how long, and how")
     run.add_argument(
-        "--optimizer", choices=("lbfgs", "adam", "gd"), default="lbfgs", help="default: %(default)s"
+        "--optimizer",
+        choices=("auto", "lbfgs", "adam", "gd"),
+        default="auto",
+        help="default: %(default)s",
     )
     run.add_argument(
         "--scales", type=int, help="coarse-to-fine levels; 1 = none (default: by size)"
@@ -263,6 +266,12 @@ def _run_options(verb: argparse.ArgumentParser) -> None:
         type=float,
         default=0.01,
         help="a level stops when 10 evaluations gain less than this share (default: %(default)s)",
+    )
+    run.add_argument(
+        "--memory-limit",
+        metavar="SIZE",
+        help="peak memory of the process, such as 4GiB: large pictures are seen tile by tile "
+        "(default: four fifths of the machine's)",
     )
     _checkpoint_options(run)
     _engine_options(verb)

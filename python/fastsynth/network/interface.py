@@ -63,6 +63,11 @@ class Network(Protocol):
     def bind(self, height: int, width: int, taps: Collection[str]) -> BoundNetwork:
         """Prepares forward and gradient for images of height × width pixels."""
 
+    def bound_bytes(
+        self, height: int, width: int, taps: Collection[str], *, gradient: bool = True
+    ) -> int:
+        """Bytes that `bind` takes, or without gradient `features`; nothing is allocated."""
+
     def features(
         self, image: NDArray[np.float32], taps: Collection[str]
     ) -> dict[str, NDArray[np.float32]]:

@@ -151,6 +151,21 @@ class NativeNetwork(Closing):
                 return bound
         raise NetworkError("the network was closed meanwhile; open it again")
 
+    def bound_bytes(
+        self, height: int, width: int, taps: Collection[str], *, gradient: bool = True
+    ) -> int:
+        """Bytes that `bind` would take for these arguments; allocates nothing.
+
+        Raises what `bind` raises.
+        """
+        ordered = self._check(height, width, taps)
+        weights = self._weights
+        if weights is None:
+            raise NetworkError("the network is closed; open it again")
+        return _core.NativeNetwork.count_bytes(
+            weights, height, width, ordered, self.precision, gradient, self._pool
+        )
+
     def features(self, image: FloatArray, taps: Collection[str]) -> dict[str, FloatArray]:
         """Activations (C, H, W) of the taps for a planar RGB image (3, H, W) in [0, 1].
 

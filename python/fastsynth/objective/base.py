@@ -137,6 +137,14 @@ class Term(_Composable):
     def __neg__(self) -> Term:
         return self * -1.0
 
+    @property
+    def is_tileable(self) -> bool:
+        """Whether the term's value and gradient can be had from tiles of the picture.
+
+        Terms of pixels see the whole picture anyway; terms of layers say so themselves.
+        """
+        return not hasattr(self, "layers") and not hasattr(self, "layer")
+
     def requests(self, canvas: Canvas) -> Iterable[Request]:
         """Features of images that this term needs for its target at this level."""
         return ()

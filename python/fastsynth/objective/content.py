@@ -66,6 +66,10 @@ class Content(Term):
         object.__setattr__(self, "layers", layer_weights(self.layers))
 
     @property
+    def is_tileable(self) -> bool:
+        return True
+
+    @property
     def pictures(self) -> tuple[tuple[Picture, float], ...]:
         """The target images with their weights."""
         assert isinstance(self.image, WeightedPictures)

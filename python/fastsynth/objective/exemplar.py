@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from fastsynth._types import ImageLike
     from fastsynth.objective.plan import Sources
 
-    # Of terms that are `by_sums` also TiledFeatures.
+    # Of tileable terms also TiledFeatures, for mean_and_square.
     Features = list[tuple[NDArray[np.float32], float]]
 
 __all__ = ["ExemplarTerm", "inside_margin"]
@@ -116,7 +116,7 @@ class ExemplarTerm(Term):
             for picture, share in shares:
                 request = self._request(picture, canvas)
                 if sources.is_tiled(request):
-                    if not self.by_sums:
+                    if not self.is_tileable:
                         raise too_large(self.kind, request.height, request.width)
                     tiled, stride = sources.tiled(request, layer, REFLECTED)
                     targets.append((cast("NDArray[np.float32]", tiled), share))
@@ -140,11 +140,6 @@ class ExemplarTerm(Term):
     def placed(self, term: _core.LayerTerm, canvas: Canvas, stride: int) -> _core.LayerTerm:
         """The term, shown the part of the canvas that counts: what lies inside the margin."""
         return inside_margin(term, canvas, stride)
-
-    @property
-    def by_sums(self) -> bool:
-        """Whether `layer_term` looks at features only through `mean_and_square`."""
-        return False
 
     @property
     @abstractmethod

@@ -100,7 +100,7 @@ class GuidedStyle(ExemplarTerm):
         return "guided_style"
 
     @property
-    def by_sums(self) -> bool:
+    def is_tileable(self) -> bool:
         return True
 
     def layer_term(

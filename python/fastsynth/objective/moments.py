@@ -44,7 +44,7 @@ class MeanCovariance(ExemplarTerm):
         return "mean_covariance"
 
     @property
-    def by_sums(self) -> bool:
+    def is_tileable(self) -> bool:
         return True
 
     def layer_term(
@@ -79,7 +79,7 @@ class BNStatistics(ExemplarTerm):
         return "bn_statistics"
 
     @property
-    def by_sums(self) -> bool:
+    def is_tileable(self) -> bool:
         return True
 
     def layer_term(
@@ -137,7 +137,7 @@ class MMD(ExemplarTerm):
         return f"mmd_{self.kernel}"
 
     @property
-    def by_sums(self) -> bool:
+    def is_tileable(self) -> bool:
         return self.kernel != "gaussian"
 
     def layer_term(

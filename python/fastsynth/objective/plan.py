@@ -97,7 +97,9 @@ class Sources:
     def pixels(self, request: Request) -> NDArray[np.float32]:
         """The picture at the request's size, without its margin."""
         inner = (request.height - 2 * request.margin, request.width - 2 * request.margin)
-        return resize(opaque(request.picture), inner, clip=True)
+        pixels = opaque(request.picture)
+        # A resize to the same size would be a copy; these hold values in [0, 1] already.
+        return pixels if pixels.shape[1:] == inner else resize(pixels, inner, clip=True)
 
     @property
     def tiles_canvas(self) -> bool:
@@ -111,9 +113,7 @@ class Sources:
         _, halo = halo_of(self._networks(request.network).architecture, request.layers)
         return request.height * request.width > (self._tiling.inner + 2 * halo) ** 2
 
-    def tiled(
-        self, request: Request, layer: str, border: int = 0
-    ) -> tuple[TiledFeatures, int]:
+    def tiled(self, request: Request, layer: str, border: int = 0) -> tuple[TiledFeatures, int]:
         """Features of a tiled picture without `border` pixels on each side, and their stride."""
         assert self._tiling is not None
         network = self._networks(request.network)
@@ -148,7 +148,7 @@ class Plan(Closing):
     It holds the buffers: close it when its level is done.
     """
 
-    objective: _core.ImageObjective | _core.TiledObjective
+    objective: _core.ImageObjective
     parts: tuple[Part, ...]
     bound: tuple[BoundNetwork, ...]
 
@@ -224,60 +224,77 @@ def plan(
     labels = unique_names(parts)
     if tiling is not None and tiling.canvas:
         check_tileable(parts, labels, canvas)
-    names = list(dict.fromkeys(part.network for part in parts if part.layer is not None))
     bound: list[BoundNetwork] = []
     try:
-        taps: list[list[str]] = []
-        grids: list[_core.TileGrid] = []
-        for name in names:
-            network = networks(name)
-            wanted = {part.layer for part in parts if part.network == name and part.layer}
-            check_layers(network, tuple(wanted))
-            taps.append([layer for layer in network.layers if layer in wanted])
-            size = (canvas.height, canvas.width)
-            if tiling is not None and tiling.canvas:
-                grids.append(grid_of(network.architecture, wanted, *size, tiling.inner))
-                size = (grids[-1].tile_height, grids[-1].tile_width)
-            bound.append(network.bind(*size, taps[-1]))
-        wrap = canvas.margin if canvas.wrap else 0
-        size = (canvas.height - 2 * wrap, canvas.width - 2 * wrap)
-        engine: _core.ImageObjective
-        if grids:
-            strides = [
-                strides_of(networks(name).architecture, layers)
-                for name, layers in zip(names, taps, strict=True)
-            ]
-            on_grids = list(zip([b.core for b in bound], grids, strides, strict=True))
-            engine = _core.TiledObjective(on_grids, *size, pool, wrap)
-        else:
-            engine = _core.ImageObjective([b.core for b in bound], *size, pool, wrap)
+        engine, taps = connect(parts, canvas, networks, pool, tiling, bound)
         for part, label in zip(parts, labels, strict=True):
-            if isinstance(part.term, _core.ImageTerm):
-                engine.add_image_term(part.term, part.weight, label)
-                continue
-            if part.layer is None:
-                raise ObjectiveError(f"the part {label} looks at features, but names no layer")
-            index = names.index(part.network)
-            tap = taps[index].index(part.layer)
-            if isinstance(part.term, ContentImages):
-                assert isinstance(engine, _core.TiledObjective)
-                assert tiling is not None
-                engine.add_content(
-                    index,
-                    tap,
-                    part.term.images,
-                    part.term.normalization,
-                    tiling.keep_targets,
-                    part.weight,
-                    label,
-                )
-            else:
-                engine.add_layer_term(index, tap, part.term, part.weight, label)
+            add_part(engine, part, label, taps, tiling)
     except BaseException:
         for network_bound in (*bound, *held):
             network_bound.close()
         raise
     return Plan(engine, parts, (*bound, *held))
+
+
+def connect(  # noqa: PLR0917
+    parts: Sequence[Part],
+    canvas: Canvas,
+    networks: Networks,
+    pool: _core.ThreadPool,
+    tiling: Tiling | None,
+    bound: list[BoundNetwork],
+) -> tuple[_core.ImageObjective, dict[str | None, list[str]]]:
+    """The engine's objective without its parts, and each network's taps; `bound` is filled."""
+    from fastsynth import _core
+
+    taps: dict[str | None, list[str]] = {}
+    grids: list[tuple[_core.Network, _core.TileGrid, list[int]]] = []
+    for name in dict.fromkeys(part.network for part in parts if part.layer is not None):
+        network = networks(name)
+        wanted = {part.layer for part in parts if part.network == name and part.layer}
+        check_layers(network, tuple(wanted))
+        taps[name] = [layer for layer in network.layers if layer in wanted]
+        if tiling is None or not tiling.canvas:
+            bound.append(network.bind(canvas.height, canvas.width, taps[name]))
+            continue
+        chain = network.architecture
+        grid = grid_of(chain, wanted, canvas.height, canvas.width, tiling.inner)
+        bound.append(network.bind(grid.tile_height, grid.tile_width, taps[name]))
+        grids.append((bound[-1].core, grid, strides_of(chain, taps[name])))
+    wrap = canvas.margin if canvas.wrap else 0
+    size = (canvas.height - 2 * wrap, canvas.width - 2 * wrap)
+    if grids:
+        return _core.TiledObjective(grids, *size, pool, wrap), taps
+    return _core.ImageObjective([b.core for b in bound], *size, pool, wrap), taps
+
+
+def add_part(
+    engine: _core.ImageObjective,
+    part: Part,
+    label: str,
+    taps: Mapping[str | None, list[str]],
+    tiling: Tiling | None,
+) -> None:
+    """Adds one part to the engine's objective."""
+    from fastsynth import _core
+
+    if isinstance(part.term, _core.ImageTerm):
+        engine.add_image_term(part.term, part.weight, label)
+        return
+    if part.layer is None:
+        raise ObjectiveError(f"the part {label} looks at features, but names no layer")
+    index = list(taps).index(part.network)
+    tap = taps[part.network].index(part.layer)
+    if isinstance(part.term, ContentImages):
+        assert isinstance(engine, _core.TiledObjective)
+        assert tiling is not None
+        target = part.term
+        keep = tiling.keep_targets
+        engine.add_content(
+            index, tap, target.images, target.normalization, keep, part.weight, label
+        )
+    else:
+        engine.add_layer_term(index, tap, part.term, part.weight, label)
 
 
 def check_tileable(parts: Sequence[Part], labels: Sequence[str], canvas: Canvas) -> None:

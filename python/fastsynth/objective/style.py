@@ -84,6 +84,10 @@ class Style(Term):
         object.__setattr__(self, "layers", layer_weights(self.layers))
 
     @property
+    def is_tileable(self) -> bool:
+        return True
+
+    @property
     def pictures(self) -> tuple[tuple[Picture, float], ...]:
         """The style images with their weights."""
         assert isinstance(self.image, WeightedPictures)

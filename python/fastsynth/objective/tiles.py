@@ -21,7 +21,16 @@ if TYPE_CHECKING:
 
     Statistics = tuple[NDArray[np.float64], NDArray[np.float64]]
 
-__all__ = ["Tiling", "TiledFeatures", "grid_of", "halo_of", "strides_of", "tile_statistics"]
+__all__ = [
+    "TiledFeatures",
+    "Tiling",
+    "grid_of",
+    "halo_of",
+    "mean_and_square",
+    "strides_of",
+    "tile_statistics",
+    "too_large",
+]
 
 
 @dataclass(frozen=True)
@@ -99,7 +108,7 @@ class TiledFeatures:
         )[self._layer]
 
 
-def tile_statistics(
+def tile_statistics(  # noqa: PLR0917
     network: Network,
     image: NDArray[np.float32],
     layers: Sequence[str],

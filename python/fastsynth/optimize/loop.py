@@ -181,13 +181,14 @@ def run(
     >>> result.x.round(4), result.reason
     (array([0.2, 0.4, 0.6], dtype=float32), 'gradient')
     """
-    start = np.array(x, dtype=np.float32, order="C")
+    start = np.ascontiguousarray(x, dtype=np.float32).reshape(np.shape(x))
     minimization = _core.Minimization(
         objective,
         make_optimizer(optimizer).build(),
         _core.ThreadPool() if pool is None else pool,
         start,
     )
+    del x, start  # of a large picture these would be gigabytes
     if resume is not None:
         minimization.restore(dict(resume))
     reason = minimization.run(
@@ -197,8 +198,10 @@ def run(
         cancel=cancel,
     )
     history = minimization.history()
+    average = minimization.average()
+    state = minimization.state() if keep_state else None
     return RunResult(
-        x=minimization.best(),
+        x=minimization.finish(),
         loss=minimization.best_loss,
         reason=reason,
         evaluations=minimization.evaluations,
@@ -211,6 +214,6 @@ def run(
             loss=history["loss"],
             parts=history["parts"],
         ),
-        average=minimization.average(),
-        state=minimization.state() if keep_state else None,
+        average=average,
+        state=state,
     )

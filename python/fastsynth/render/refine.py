@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastsynth._errors import CheckpointError, DivergenceError, FastsynthError
+from fastsynth._errors import (
+    CheckpointError,
+    DivergenceError,
+    FastsynthError,
+    MemoryLimitError,
+)
 from fastsynth._machine import memory_in_use, peak_memory
 from fastsynth.image import resize
 from fastsynth.objective import Canvas, Sum, Term, find_parts, plan, with_margin
-from fastsynth.optimize import RunResult, StopRules, run
+from fastsynth.objective.tiles import Tiling
+from fastsynth.optimize import Adam, Ascent, RunResult, StopRules, run
 from fastsynth.render.checkpoint import Checkpoint, Position
 from fastsynth.render.schedule import Level
 from fastsynth.render.stepping import run_steps, whole_objective
+from fastsynth.render.tiling import foreign_bytes, plan_memory
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -94,12 +101,24 @@ class LevelResult:
 
 
 @dataclass(frozen=True, eq=False)
+class LevelPlan:
+    """How a level is done: see MemoryPlan. left_out: terms that cannot be tiled."""
+
+    objective: Term | Sum
+    tiling: Tiling | None
+    optimizer: Optimizer
+    left_out: tuple[str, ...]
+    bytes: int | None
+
+
+@dataclass(frozen=True, eq=False)
 class Refined:
     """The picture (3, H, W) at the size of the last level, and what happened on the way."""
 
     pixels: NDArray[np.float32]
     levels: tuple[LevelResult, ...]
     stopped: str
+    plans: tuple[LevelPlan, ...] = ()
 
 
 def coarse_to_fine(
@@ -109,7 +128,7 @@ def coarse_to_fine(
     *,
     networks: Networks,
     pool: _core.ThreadPool,
-    optimizer: Optimizer,
+    optimizer: str | Optimizer,
     rules: StopRules,
     time_limit: float | None = None,
     callback: Callable[[Progress], bool | None] | None = None,
@@ -119,6 +138,8 @@ def coarse_to_fine(
     engage: Engage | None = None,
     wrap: bool = False,
     checkpoint: Checkpoint | None = None,
+    memory_limit: int | None = None,
+    optional: Collection[Term] = (),
 ) -> Refined:
     """Optimises at each level in turn; the result always has the last level's size.
 
@@ -131,6 +152,10 @@ def coarse_to_fine(
     engage: gives the objective and optimiser of a level from its plan's objective; default: this
         objective with `optimizer`.
     checkpoint: where the state is written now and then, and where the run may go on from.
+    optimizer: "auto" takes L-BFGS, and Adam for what is too large for it, level by level.
+    memory_limit: bytes; large levels are seen tile by tile. What cannot fit is a MemoryLimitError
+        before the first level. Default: no limit.
+    optional: terms that are left out at levels that must be tiled, where they cannot be.
     When a callback returns False, Ctrl-C is pressed or the time is over, the best picture so far is
     returned.
     """
@@ -149,6 +174,8 @@ def coarse_to_fine(
         carry=carry or (cyclic_resized if wrap else resized),
         engage=engage,
         checkpoint=checkpoint,
+        memory_limit=memory_limit,
+        optional=optional,
     )
     return whole.through(init, callback)
 
@@ -165,7 +192,7 @@ class _Run:
     levels: Sequence[Level]
     networks: Networks
     pool: _core.ThreadPool
-    optimizer: Optimizer
+    optimizer: str | Optimizer
     rules: StopRules
     time_limit: float | None
     cancel: _core.Cancel | None
@@ -175,6 +202,8 @@ class _Run:
     carry: Callable[[NDArray[np.float32], Level], NDArray[np.float32]]
     engage: Engage | None
     checkpoint: Checkpoint | None
+    memory_limit: int | None
+    optional: Collection[Term]
     stopped: str = "evaluations"
     leave: Position | None = None
 
@@ -184,6 +213,7 @@ class _Run:
         callback: Callable[[Progress], bool | None] | None,
     ) -> Refined:
         """Runs all levels, from the position of the checkpoint if there is one."""
+        self.plans = self.plan_levels()
         levels, position = self.levels, continued(self.checkpoint, self.levels, self.optimised)
         self.started = time.monotonic() - position.seconds
         self.position, self.results = position, list(position.results)
@@ -203,7 +233,49 @@ class _Run:
                 break
         if self.checkpoint is not None and self.leave is not None:
             self.checkpoint.write(self.leave)
-        return Refined(self.carry(self.pixels, levels[-1]), tuple(self.results), self.stopped)
+        used = tuple(self.plans[result.index] for result in self.results)
+        return Refined(self.carry(self.pixels, levels[-1]), tuple(self.results), self.stopped, used)
+
+    def canvas(self, level: Level) -> Canvas:
+        """The canvas of a level."""
+        final, border = self.levels[-1], 2 * self.margin
+        shrink = max(level.height, level.width) / max(final.height, final.width)
+        size = (level.height + border, level.width + border)
+        return Canvas(*size, shrink, self.margin, self.wrap)
+
+    def plan_levels(self) -> list[LevelPlan]:
+        """How each level is done within the memory limit; raises MemoryLimitError."""
+        if self.memory_limit is None and self.optimizer != "auto":
+            assert not isinstance(self.optimizer, str)
+            return [LevelPlan(self.objective, None, self.optimizer, (), None)] * len(self.levels)
+        limit, held = self.memory_limit, 0
+        if limit is not None:
+            held = foreign_bytes(self.objective, self.networks, self.canvas(self.levels[-1]))
+        optional = [term for term in self.objective.terms() if term in self.optional]
+        fewer = Sum(tuple(t for t in self.objective.terms() if t not in self.optional))
+        plans = []
+        for level in reversed(self.levels):  # an error names the size that was asked for
+            settings: dict[str, Any] = {
+                "optimizer": self.optimizer if self.engage is None else Ascent(step=1.0),
+                "limit": limit,
+                "held": held,
+            }
+            canvas = self.canvas(level)
+            left_out: tuple[str, ...] = ()
+            objective = self.objective
+            if level.evaluations == 0:  # is left out, and may be too small for the network
+                plans.append(LevelPlan(objective, None, Adam(), (), None))
+                continue
+            try:
+                found = plan_memory(objective, level, canvas, self.networks, **settings)
+            except MemoryLimitError:
+                if not optional:
+                    raise
+                objective = fewer
+                found = plan_memory(objective, level, canvas, self.networks, **settings)
+                left_out = tuple(type(term).__name__ for term in optional)
+            plans.append(LevelPlan(objective, found.tiling, found.optimizer, left_out, found.bytes))
+        return plans[::-1]
 
     def seconds(self) -> float:
         """Since the run began, whatever process it began in."""
@@ -265,26 +337,29 @@ class _Run:
         here: Callable[..., Position],
     ) -> tuple[RunResult, dict[str, float]]:
         """The update loop of one level, and the weights of the loss's parts."""
-        level, final, margin = self.levels[index], self.levels[-1], self.margin
-        shrink = max(level.height, level.width) / max(final.height, final.width)
-        canvas = Canvas(
-            level.height + 2 * margin, level.width + 2 * margin, shrink, margin, self.wrap
-        )
+        level, chosen = self.levels[index], self.plans[index]
+        canvas = self.canvas(level)
         first = with_margin(self.carry(self.pixels, level), self.optimised)
+        if not self.results:
+            del self.pixels  # as large as the level; a run always leaves its picture
         notify = None if self.reporter is None else self.reporter.at(index)
         if self.checkpoint is not None:
             notify = self.checkpoint.watching(
                 notify, lambda state: here(state, seconds=self.seconds())
             )
-        parts = find_parts(self.objective, canvas, self.networks, self.pool)
-        whole = None if self.engage else whole_objective(parts, canvas, self.networks)
+        tiling = chosen.tiling
+        parts = find_parts(chosen.objective, canvas, self.networks, self.pool, tiling)
+        at_once = tiling is None or not tiling.canvas
+        whole = None
+        if at_once and not self.engage:
+            whole = whole_objective(parts, canvas, self.networks)
         rules = replace(self.rules, max_evaluations=level.evaluations, time_limit=time_limit)
         if whole is not None:
             try:
                 return run_steps(
                     whole,
                     first,
-                    self.optimizer,
+                    chosen.optimizer,
                     rules,
                     callback=notify,
                     cancel=self.cancel,
@@ -297,16 +372,18 @@ class _Run:
                 raise CheckpointError(
                     f"the checkpoint's state does not fit this run: {error}"
                 ) from error
-        with plan(self.objective, canvas, self.networks, self.pool, parts) as bound:
+        with plan(chosen.objective, canvas, self.networks, self.pool, tiling, parts) as bound:
             bound.balance(first)
             engine: _core.Objective = bound.objective
-            mover = self.optimizer
+            mover = chosen.optimizer
             if self.engage:
                 engine, mover = self.engage(engine, canvas, index)
+            start = [first]
+            del first  # the run's own now: it lets go of it once it has its copy
             try:
                 result = run(
                     engine,
-                    first,
+                    start.pop(),
                     mover,
                     rules,
                     callback=notify,

@@ -42,7 +42,8 @@ class EngineOptions(TypedDict, total=False):
 class RunOptions(TypedDict, total=False):
     """How long to optimise, and how.
 
-    optimizer: "lbfgs" (default), "adam", "gd", or a value such as LBFGS(memory=10)
+    optimizer: "auto" (default: L-BFGS, and Adam above 16 megapixels or where L-BFGS does not fit),
+        "lbfgs", "adam", "gd", or a value such as LBFGS(memory=10)
     scales: number of coarse-to-fine levels; 1 = none; default by size
     max_evaluations: total, or one number for each level (coarsest first)
     time_limit: seconds; when they are over, the best picture so far is returned
@@ -57,6 +58,9 @@ class RunOptions(TypedDict, total=False):
         a run that was killed goes on from it, to the same pixels. Result.save removes it
     resume: True (default) goes on from the checkpoint if it is there, False begins anew
     trace: a file to which a line of JSON is appended for each report: loss by term, time, memory
+    memory_limit: bytes, or a text such as "4GiB", that the process may take at its peak: large
+        pictures are seen tile by tile, with the same result. What cannot fit is a MemoryLimitError
+        before the run starts. Default: four fifths of the machine's memory
     """
 
     optimizer: str | Optimizer
@@ -72,6 +76,7 @@ class RunOptions(TypedDict, total=False):
     checkpoint_seconds: float
     resume: bool
     trace: str | os.PathLike[str] | Trace | None
+    memory_limit: int | str | None
 
 
 class Options(RunOptions, EngineOptions, total=False):

@@ -247,7 +247,7 @@ def describe_engine(
 
 # Keywords that `identity` leaves out: the sizes of the levels say what they do.
 SIZING = ("scales", "max_evaluations", "size")
-USUAL = {"optimizer": "lbfgs", "plateau": 0.01, "seed": 0}
+USUAL = {"optimizer": "auto", "plateau": 0.01, "seed": 0}
 
 
 def identity(

@@ -9,6 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,9 +17,10 @@ import numpy as np
 from fastsynth._closing import Closing
 from fastsynth._errors import ObjectiveError, WeightsError
 from fastsynth.network import Network, load_weights, open_network
-from fastsynth.optimize import StopRules, make_optimizer
+from fastsynth.optimize import Adam, StopRules, make_optimizer
 from fastsynth.render import Checkpoint, Refined, TraceWriter, coarse_to_fine, schedule
 from fastsynth.render.refine import ENDING
+from fastsynth.render.tiling import default_limit, parse_bytes
 from fastsynth.synthesize.dreaming import dream
 from fastsynth.synthesize.inversion import invert, mix
 from fastsynth.synthesize.minimization import minimize
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from fastsynth.network import WeightSet
     from fastsynth.objective import Sum, Term
     from fastsynth.render import Level, LevelResult
+    from fastsynth.render.refine import LevelPlan
 
     Pixels = NDArray[np.float32]
 
@@ -181,6 +184,7 @@ class Synthesizer(Closing):
         levels: Sequence[Level] | None = None,
         refine: Callable[..., Refined] = coarse_to_fine,
         wrap: bool = False,
+        optional: Sequence[Term] = (),
         **run: Unpack[RunOptions],
     ) -> Result:
         """Runs an objective coarse to fine; what all verbs end in.
@@ -189,6 +193,7 @@ class Synthesizer(Closing):
         margin: pixels around the picture that are optimised and cut off, see Canvas.
         levels: sizes with their evaluations; default: the usual schedule.
         refine: what goes through the levels; default: coarse_to_fine.
+        optional: terms that are left out where they cannot be had within the memory limit.
         wrap: the margin shows the picture continued cyclically instead, so that it can be tiled.
         finish: applied to the optimised pixels, such as the joining of colours.
         """
@@ -199,7 +204,9 @@ class Synthesizer(Closing):
         if unknown:
             raise TypeError(f"unexpected keyword {unknown[0]!r}")
         levels = levels or schedule(*size, run.get("scales"), run.get("max_evaluations"))
-        optimizer = make_optimizer(run.get("optimizer", "lbfgs"))
+        chosen = run.get("optimizer", "auto")
+        optimizer = chosen if chosen == "auto" else make_optimizer(chosen)
+        memory_limit = limit_of(run.get("memory_limit"), self.open(None, pooling))
         rules = StopRules(plateau=plateau_rule(run.get("plateau", 0.01)))
         time_limit = run.get("time_limit")
         if time_limit is not None and not (isinstance(time_limit, (int, float)) and time_limit > 0):
@@ -223,7 +230,9 @@ class Synthesizer(Closing):
                 seconds=run.get("checkpoint_seconds", 30.0),
                 resume=run.get("resume", True),
             )
-        more = {} if checkpoint is None else {"checkpoint": checkpoint}
+        more: dict[str, Any] = {} if checkpoint is None else {"checkpoint": checkpoint}
+        if getattr(refine, "func", refine) is coarse_to_fine:
+            more |= {"memory_limit": memory_limit, "optional": optional}
         bar = None
         with TraceWriter(run.get("trace"), verb=job.get("verb"), weights=self.weights.id) as trace:
             callback = trace.watching(callback)
@@ -266,8 +275,9 @@ class Synthesizer(Closing):
                     # Infinite where a run was cancelled before its first evaluation.
                     "loss": item.run.loss if math.isfinite(item.run.loss) else None,
                     "stopped": item.run.reason,
+                    **how(plan),
                 }
-                for item in refined.levels
+                for item, plan in zip_longest(refined.levels, refined.plans)
             ],
             # A run that was cut short is repeated by these numbers.
             "schedule": evaluations_done(levels, refined.levels),
@@ -298,6 +308,26 @@ def _checked_pool(threads: Any) -> _core.ThreadPool:
     if threads is not None and not (whole and 1 <= threads <= MAX_THREADS):
         raise ObjectiveError(f"threads must be from 1 to {MAX_THREADS}, not {threads!r}")
     return _core.ThreadPool(threads or 0)
+
+
+def limit_of(value: int | str | None, network: Network) -> int | None:
+    """Bytes that a run may take. By default the machine's, where the network computes on it."""
+    limit = parse_bytes(value)
+    return default_limit() if limit is None and network.device in ("auto", "cpu") else limit
+
+
+def how(plan: LevelPlan | None) -> dict[str, Any]:
+    """What a level's record says of its tiles, if there are any, and of what was left out."""
+    if plan is None:
+        return {}
+    told: dict[str, Any] = {}
+    if isinstance(plan.optimizer, Adam):
+        told["optimizer"] = "Adam"
+    if plan.tiling is not None and plan.tiling.canvas:
+        told["tile"] = plan.tiling.inner
+    if plan.left_out:
+        told["left_out"] = list(plan.left_out)
+    return told
 
 
 def evaluations_done(levels: Sequence[Level], results: Sequence[LevelResult]) -> list[int]:

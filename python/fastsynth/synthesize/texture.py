@@ -194,12 +194,12 @@ def synthesize_texture(
         scale=scale,
         balance=balance,
     )
+    kept: list[Term] = []
     if strength > 0:
         present = self.open(None, "avg").layers
         deep = [layer for layer in LONG_RANGE_LAYERS if layer in present]
-        objective = objective + strength * Autocorrelation(
-            targets, deep, sizing="native", scale=scale
-        )
+        kept = [strength * Autocorrelation(targets, deep, sizing="native", scale=scale)]
+        objective = Sum((*objective.terms(), *kept))
     objective = objective + RANGE_WEIGHT * RangePenalty()
     if smoothness > 0:
         objective = objective + smoothness * TotalVariation()
@@ -215,6 +215,8 @@ def synthesize_texture(
         job=job,
         margin=WRAP if seamless else MARGIN,
         wrap=seamless,
+        # Where it was not asked for and does not fit the memory, coarser levels must do.
+        optional=kept if long_range == "auto" else (),
         **run,
     )
 

@@ -56,7 +56,7 @@ class ContentTerm final : public LayerTerm {
 
   private:
     Buffer<float> target_;
-    FeatureMap layout_;  // of the target; follows the network that the term is bound to
+    FeatureMap layout_;       // of the target; follows the network that the term is bound to
     int top_ = 0, left_ = 0;  // where the target lies in the layer
     double scale_;
 };

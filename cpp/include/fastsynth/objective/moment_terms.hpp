@@ -64,10 +64,10 @@ class MomentsTerm final : public LayerTerm {
     SecondMoment kind_;
     double mean_weight_, second_weight_;
     std::vector<float> mean_target_, second_target_;
-    double positions_ = 0.0;          // gathered so far
-    std::vector<double> mean_;        // over them
-    std::vector<double> scatter_;     // Σ (F - μ)² over them
-    Buffer<float> gram_;              // F Fᵀ / M; after settle its distance from the target
+    double positions_ = 0.0;       // gathered so far
+    std::vector<double> mean_;     // over them
+    std::vector<double> scatter_;  // Σ (F - μ)² over them
+    Buffer<float> gram_;           // F Fᵀ / M; after settle its distance from the target
     GramProduct product_;
     GramSums sums_;
     std::vector<double> constant_, slope_;  // of the gradient, see settle

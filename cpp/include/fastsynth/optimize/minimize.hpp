@@ -96,6 +96,9 @@ class Minimization {
     /// line search that did not end has evaluated is not part of the state: it will be repeated.
     void visit(Archive& archive);
 
+    /// Gives up everything but best() and the history; the run cannot go on.
+    void release();
+
   private:
     class Evaluation;
     bool on_plateau(const Rules& rules) const;

@@ -17,7 +17,9 @@ class WorkerScratch {
     void reserve(std::size_t floats) { floats_ = floats > floats_ ? floats : floats_; }
     void allocate(int workers);
     float* of(int worker) { return memory_[static_cast<std::size_t>(worker)].data(); }
-    std::size_t bytes() const { return memory_.size() * floats_ * sizeof(float); }
+    std::size_t bytes(int workers) const {
+        return static_cast<std::size_t>(workers) * floats_ * sizeof(float);
+    }
 
   private:
     std::size_t floats_ = 0;

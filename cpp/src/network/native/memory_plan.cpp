@@ -25,16 +25,19 @@ std::size_t MemoryPlan::lowest_offset(const Array& array, std::vector<Array>::it
     return offset;
 }
 
-void MemoryPlan::allocate() {
+void MemoryPlan::arrange() {
     std::stable_sort(arrays_.begin(), arrays_.end(), [](const Array& a, const Array& b) {
         return a.floats != b.floats ? a.floats > b.floats : a.first < b.first;
     });
-    std::size_t total = 0;
+    total_ = 0;
     for (auto array = arrays_.begin(); array != arrays_.end(); ++array) {
         array->offset = lowest_offset(*array, array);
-        total = std::max(total, array->offset + array->floats);
+        total_ = std::max(total_, array->offset + array->floats);
     }
-    memory_.resize(total);
+}
+
+void MemoryPlan::allocate() {
+    memory_.resize(total_);
     for (const Array& array : arrays_) *array.place = memory_.data() + array.offset;
 }
 

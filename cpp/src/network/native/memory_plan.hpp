@@ -19,11 +19,14 @@ class MemoryPlan {
     /// `place` points to them after `allocate`.
     void add(std::size_t floats, int first, int last, float*& place);
 
-    /// Places and allocates all arrays, aligned to 64 bytes, zero at first.
+    /// Finds places for all arrays.
+    void arrange();
+
+    /// Allocates all arrays where `arrange` placed them, aligned to 64 bytes, zero at first.
     void allocate();
 
-    /// Bytes that `allocate` took.
-    std::size_t bytes() const { return memory_.size() * sizeof(float); }
+    /// Bytes that `allocate` takes.
+    std::size_t bytes() const { return total_ * sizeof(float); }
 
   private:
     struct Array {
@@ -36,6 +39,7 @@ class MemoryPlan {
     std::size_t lowest_offset(const Array& array, std::vector<Array>::iterator placed);
 
     std::vector<Array> arrays_;
+    std::size_t total_ = 0;
     Buffer<float> memory_;
 };
 

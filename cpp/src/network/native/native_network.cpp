@@ -62,13 +62,15 @@ struct Layer {
 }  // namespace
 
 struct NativeNetwork::State {
+    /// is_real = false: only counts the memory.
     State(std::shared_ptr<NativeWeights> weights_, int height, int width,
           const std::vector<std::string>& wanted, const NativeOptions& options_,
-          std::shared_ptr<ThreadPool> pool_)
+          std::shared_ptr<ThreadPool> pool_, bool is_real_ = true)
         : weights(std::move(weights_)),
           options(options_),
           pool(std::move(pool_)),
-          kernels(conv_kernels()) {
+          kernels(conv_kernels()),
+          is_real(is_real_) {
         require(weights != nullptr && pool != nullptr, "a network needs weights and a thread pool");
         require(height > 0 && width > 0, "the picture must have at least one pixel, not ", height,
                 "x", width);
@@ -78,7 +80,7 @@ struct NativeNetwork::State {
         wire_first_layer();
         wire_forward();
         if (options.with_gradient) wire_backward();
-        scratch.allocate(pool->threads());
+        if (is_real) scratch.allocate(pool->threads());
     }
 
     // ---- layout: shapes, taps, what lies where ----
@@ -133,6 +135,8 @@ struct NativeNetwork::State {
                 plan.add(planar_floats(layer), i, last_look, layer.planar_feature);
             if (options.with_gradient) allocate_backward(i);
         }
+        plan.arrange();
+        if (!is_real) return;
         return_free_memory();
         plan.allocate();
     }
@@ -150,7 +154,10 @@ struct NativeNetwork::State {
         if (layer.is_pooled && i == 0) plan.add(map_floats(layer), used, used, gathered);
 
         const std::size_t bits = layer.positions() * layer.blocks * kernels.mask_bytes;
-        if (layer.is_tapped || !layer.is_pooled) layer.relu_bits.resize(bits);
+        const bool has_relu = layer.is_tapped || !layer.is_pooled;
+        bit_bytes += bits * ((has_relu ? 1u : 0u) + (layer.is_pooled ? 1u : 0u));
+        if (!is_real) return;
+        if (has_relu) layer.relu_bits.resize(bits);
         if (layer.is_pooled) layer.route_bits.resize(bits);
     }
 
@@ -178,7 +185,8 @@ struct NativeNetwork::State {
         first.height = bottom.height;
         first.width = bottom.width;
         first.stride = kernels.first->stride(bottom.width);
-        padded.resize(3 * (bottom.height + 2) * first.stride);
+        padded_floats = static_cast<std::size_t>(3 * (bottom.height + 2)) * first.stride;
+        if (is_real) padded.resize(padded_floats);
         first.padded = padded.data();
         first.weights = weights->first_forward();
         first.backward_weights = weights->first_backward();
@@ -195,15 +203,17 @@ struct NativeNetwork::State {
         const WinogradKernels& winograd = winograd_for(layer);
         const int m = winograd.m;
         const int tiles = (layer.height + m - 1) / m * ((layer.width + m - 1) / m);
-        packed.push_back(weights->packed(i, winograd, is_backward, tiles, *pool));
         Convolution conv;
+        conv.is_transformed = weights->is_transformed(i, winograd, is_backward, tiles);
+        if (is_real) {
+            packed.push_back(weights->packed(i, winograd, is_backward, tiles, *pool));
+            conv.weights = packed.back().data->data();
+        }
         conv.is_backward = is_backward;
         conv.in_blocks = is_backward ? layer.blocks : below.blocks;
         conv.out_blocks = is_backward ? below.blocks : layer.blocks;
         conv.height = layer.height;
         conv.width = layer.width;
-        conv.weights = packed.back().data->data();
-        conv.is_transformed = packed.back().is_transformed;
         conv.stream = should_stream(layer.positions() * conv.out_blocks * kernels.lanes);
         return conv;
     }
@@ -391,9 +401,8 @@ struct NativeNetwork::State {
     }
 
     std::size_t memory_bytes() const {
-        std::size_t bytes = plan.bytes() + padded.size() * sizeof(float) + scratch.bytes();
-        for (const Layer& layer : layers) bytes += layer.relu_bits.size() + layer.route_bits.size();
-        return bytes;
+        return plan.bytes() + padded_floats * sizeof(float) + bit_bytes +
+               scratch.bytes(pool->threads());
     }
 
     std::shared_ptr<NativeWeights> weights;
@@ -403,6 +412,9 @@ struct NativeNetwork::State {
     std::vector<Layer> layers;  // to the deepest tap
     std::vector<std::size_t> tap_layers;
     std::vector<std::string> taps;
+
+    bool is_real;
+    std::size_t padded_floats = 0, bit_bytes = 0;
 
     std::vector<PackedKernels> packed;  // held while this network lives
     MemoryPlan plan;
@@ -445,6 +457,14 @@ std::array<int, 3> NativeNetwork::shape(std::size_t tap) const {
     return {layer.weights->outputs, layer.height, layer.width};
 }
 std::size_t NativeNetwork::memory_bytes() const { return state_->memory_bytes(); }
+
+std::size_t NativeNetwork::count_bytes(std::shared_ptr<NativeWeights> weights, int height,
+                                       int width, const std::vector<std::string>& taps,
+                                       const NativeOptions& options,
+                                       std::shared_ptr<ThreadPool> pool) {
+    return State(std::move(weights), height, width, taps, options, std::move(pool), false)
+        .memory_bytes();
+}
 
 void NativeNetwork::set_profiling(bool on) {
     for (auto* steps : {&state_->forward_steps, &state_->backward_steps})

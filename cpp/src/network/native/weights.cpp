@@ -69,22 +69,48 @@ void NativeWeights::pack_first_layer() {
             }
 }
 
+namespace {
+
+/// Sizes of one layer's kernels in one direction.
+struct Forming {
+    int packs, channels;
+    std::size_t plane, arranged;  // floats of one pack
+    std::size_t point;            // words of 32 bits, two values each in half precision
+    std::size_t transformed;      // the same, of one pack
+
+    Forming(const ConvWeights& weights, const WinogradKernels& winograd, bool backward) {
+        const ConvKernels& kernels = conv_kernels();
+        const int from = backward ? weights.outputs : weights.inputs;
+        const int to = backward ? weights.inputs : weights.outputs;
+        const int n = winograd.m + 2;
+        packs = divide_up(to, kernels.out_pack);
+        channels = divide_up(from, kernels.lanes) * kernels.lanes;
+        plane = static_cast<std::size_t>(channels) * kernels.out_pack;
+        arranged = 9 * plane;
+        point = winograd.is_half ? plane / 2 : plane;
+        transformed = static_cast<std::size_t>(n * n) * point;
+    }
+    bool is_small() const {
+        return static_cast<std::size_t>(packs) * transformed * sizeof(float) <= largest_transformed;
+    }
+};
+
+}  // namespace
+
+bool NativeWeights::is_transformed(std::size_t layer, const WinogradKernels& winograd,
+                                   bool backward, int tiles) const {
+    return !backward || tiles < fewest_tiles ||
+           Forming(layers_.at(layer), winograd, backward).is_small();
+}
+
 PackedKernels NativeWeights::packed(std::size_t layer, const WinogradKernels& winograd,
                                     bool backward, int tiles, ThreadPool& pool) {
     const ConvKernels& kernels = conv_kernels();
     const ConvWeights& weights = layers_.at(layer);
     const int n = winograd.m + 2;
-    const int from = backward ? weights.outputs : weights.inputs;
-    const int to = backward ? weights.inputs : weights.outputs;
-    const int packs = divide_up(to, kernels.out_pack);
-    const int channels = divide_up(from, kernels.lanes) * kernels.lanes;
-    const std::size_t plane = static_cast<std::size_t>(channels) * kernels.out_pack;
-    const std::size_t arranged = 9 * plane;
-    const std::size_t point = winograd.is_half ? plane / 2 : plane;  // words of 32 bits
-    const std::size_t transformed = static_cast<std::size_t>(n * n) * point;
-    const bool is_small =
-        static_cast<std::size_t>(packs) * transformed * sizeof(float) <= largest_transformed;
-    const bool is_transformed = !backward || is_small || tiles < fewest_tiles;
+    const auto [packs, channels, plane, arranged, point, transformed] =
+        Forming(weights, winograd, backward);
+    const bool is_transformed = this->is_transformed(layer, winograd, backward, tiles);
     const std::size_t kept = winograd.is_half ? 2 : winograd.m == 6 ? 1 : 0;
     const std::size_t form = is_transformed ? kept : 3;
 

@@ -76,6 +76,11 @@ class NativeNetwork final : public Network {
     /// Bytes of feature maps, masks and scratch memory; the weights are not counted.
     std::size_t memory_bytes() const;
 
+    /// What memory_bytes() of such a network would be; allocates nothing.
+    static std::size_t count_bytes(std::shared_ptr<NativeWeights> weights, int height, int width,
+                                   const std::vector<std::string>& taps,
+                                   const NativeOptions& options, std::shared_ptr<ThreadPool> pool);
+
     /// Starts measuring (and forgets earlier measurements), or stops.
     void set_profiling(bool on);
     std::vector<LayerProfile> profile() const;

@@ -60,6 +60,10 @@ class NativeWeights {
     /// Bias of a layer, padded with zeros to whole packs of output channels.
     const float* bias(std::size_t layer) const { return biases_[layer].data(); }
 
+    /// Whether `packed` gives transformed kernels for these arguments, or arranged ones.
+    bool is_transformed(std::size_t layer, const WinogradKernels& kernels, bool backward,
+                        int tiles) const;
+
     /// Weights of a layer (not the first) for these kernels and pictures of so many tiles there;
     /// made when first asked for. Thread-safe.
     PackedKernels packed(std::size_t layer, const WinogradKernels& kernels, bool backward,
