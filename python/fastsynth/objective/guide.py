@@ -101,7 +101,7 @@ class GuidedStyle(ExemplarTerm):
 
     @property
     def is_tileable(self) -> bool:
-        return True
+        return self.statistics == "gram"
 
     def layer_term(
         self, layer: str, targets: Features, canvas: Canvas, stride: int
