@@ -66,15 +66,20 @@ void register_tiles(py::module_& module) {
         .def_property_readonly("count", &TileGrid::count)
         .def_property_readonly("tile_height", &TileGrid::height)
         .def_property_readonly("tile_width", &TileGrid::width)
-        .def("tile",
-             [](const TileGrid& grid, int index) {
-                 const Area area = grid.tile(index);
-                 return std::make_tuple(area.top, area.left, area.height, area.width);
-             })
-        .def("owned", [](const TileGrid& grid, int index, int stride) {
-            const Area area = grid.owned(index, stride);
-            return std::make_tuple(area.top, area.left, area.height, area.width);
-        });
+        .def(
+            "tile",
+            [](const TileGrid& grid, int index) {
+                const Area area = grid.tile(index);
+                return std::make_tuple(area.top, area.left, area.height, area.width);
+            },
+            py::arg("index"))
+        .def(
+            "owned",
+            [](const TileGrid& grid, int index, int stride) {
+                const Area area = grid.owned(index, stride);
+                return std::make_tuple(area.top, area.left, area.height, area.width);
+            },
+            py::arg("index"), py::arg("stride"));
     py::class_<TiledObjective, ImageObjective, std::shared_ptr<TiledObjective>>(module,
                                                                                 "TiledObjective")
         .def(py::init(&make_tiled), py::arg("networks"), py::arg("height"), py::arg("width"),

@@ -29,6 +29,8 @@ INTERPRETER = 160 << 20
 # Pixels along a side that tiles own, best first where all fit: larger ones share their halos out
 # further, but gain little beyond these.
 INNER = (1024, 768, 512, 384, 256, 192, 128, 64, 32, 16)
+# What the count misses: pages in part used, the allocator's leavings (1 % seen at 4096²).
+ALLOWANCE = 0.06
 BAND = 2 * (8 << 20)  # copies of the positions that terms see at a time
 ADAM_ABOVE = 16_000_000  # pixels, for optimizer="auto"
 SHARE = 0.8  # of the machine's memory, where no limit is given
@@ -239,6 +241,7 @@ class _Load:
         # First the targets are computed, then the level runs.
         most = max(running, before, key=lambda part: sum(part.values()))
         items.update(most)
+        items["allowance"] = int(ALLOWANCE * sum(items.values()))
         return MemoryPlan(tiling, optimizer, sum(items.values()), items)
 
     def pictures_bytes(self) -> int:

@@ -199,7 +199,7 @@ def synthesize_texture(
         present = self.open(None, "avg").layers
         deep = [layer for layer in LONG_RANGE_LAYERS if layer in present]
         kept = [strength * Autocorrelation(targets, deep, sizing="native", scale=scale)]
-        objective = Sum((*objective.terms(), *kept))
+        objective += kept[0]
     objective = objective + RANGE_WEIGHT * RangePenalty()
     if smoothness > 0:
         objective = objective + smoothness * TotalVariation()
