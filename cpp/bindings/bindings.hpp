@@ -27,7 +27,7 @@ void register_objective(py::module_& module);
 void register_statistics(py::module_& module);  // called by register_objective
 void register_structure(py::module_& module);   // likewise
 void register_forms(py::module_& module);
-void register_tiles(py::module_& module);       // called by register_objective
+void register_tiles(py::module_& module);  // called by register_objective
 void register_optimize(py::module_& module);
 void register_dream(py::module_& module);
 void register_synthesize(py::module_& module);

@@ -101,7 +101,9 @@ class _Capture(Synthesizer):
                 "this job has no step graph: a seamless picture, or a term that is computed in "
                 "Python (Autocorrelation, Spectrum; long_range=False leaves them out)"
             )
-        graph = StepGraph(balanced(whole, first), make_optimizer(run.get("optimizer", "lbfgs")))
+        chosen = run.get("optimizer", "auto")
+        optimizer = make_optimizer("lbfgs" if chosen == "auto" else chosen)
+        graph = StepGraph(balanced(whole, first), optimizer)
         raise _Captured(graph, first, margin)
 
 

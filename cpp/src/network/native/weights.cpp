@@ -108,8 +108,7 @@ PackedKernels NativeWeights::packed(std::size_t layer, const WinogradKernels& wi
     const ConvKernels& kernels = conv_kernels();
     const ConvWeights& weights = layers_.at(layer);
     const int n = winograd.m + 2;
-    const auto [packs, channels, plane, arranged, point, transformed] =
-        Forming(weights, winograd, backward);
+    const Forming size(weights, winograd, backward);
     const bool is_transformed = this->is_transformed(layer, winograd, backward, tiles);
     const std::size_t kept = winograd.is_half ? 2 : winograd.m == 6 ? 1 : 0;
     const std::size_t form = is_transformed ? kept : 3;
@@ -119,20 +118,20 @@ PackedKernels NativeWeights::packed(std::size_t layer, const WinogradKernels& wi
     for (std::size_t other = 0; other < forms.size(); ++other)
         if (other != form && forms[other].use_count() == 1) forms[other].reset();
     if (!forms[form]) {
-        const std::size_t pack_floats = is_transformed ? transformed : arranged;
+        const std::size_t pack_floats = is_transformed ? size.transformed : size.arranged;
         const auto packed =
-            std::make_shared<Buffer<float>>(static_cast<std::size_t>(packs) * pack_floats);
-        pool.run(packs, [&](std::int64_t task, int) {
+            std::make_shared<Buffer<float>>(static_cast<std::size_t>(size.packs) * pack_floats);
+        pool.run(size.packs, [&](std::int64_t task, int) {
             float* target = packed->data() + static_cast<std::size_t>(task) * pack_floats;
-            Buffer<float> temporary(is_transformed ? arranged : 0);
+            Buffer<float> temporary(is_transformed ? size.arranged : 0);
             float* plain = is_transformed ? temporary.data() : target;
             kernels.arrange(weights.kernel.get(), weights.outputs, weights.inputs, backward,
                             static_cast<int>(task), plain);
             if (!is_transformed) return;
             for (int row = 0; row < n; ++row)
-                winograd.transform_weights(plain, channels, row,
-                                           target + static_cast<std::size_t>(row * n) * point,
-                                           point);
+                winograd.transform_weights(plain, size.channels, row,
+                                           target + static_cast<std::size_t>(row * n) * size.point,
+                                           size.point);
         });
         forms[form] = packed;
     }
