@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -26,6 +25,7 @@ def child(options: argparse.Namespace) -> None:
     import numpy as np
 
     import fastsynth as fs
+    from fastsynth._machine import peak_memory
 
     size, _, limit = options.child.partition("=")
     rng = np.random.default_rng(0)
@@ -63,7 +63,7 @@ def child(options: argparse.Namespace) -> None:
         "seconds": round(seconds, 2),
         "seconds_per_megapixel": round(seconds / megapixels, 3),
         "whole_seconds": round(whole, 1),
-        "peak_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20), 2),
+        "peak_gib": round((peak_memory() or 0) / (1 << 30), 2),
         "loss": level.loss,
     }
     print(json.dumps(row), flush=True)

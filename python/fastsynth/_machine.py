@@ -47,6 +47,10 @@ def peak_memory() -> int | None:
     """The most bytes that this process has held (resident); None where that cannot be told."""
     if sys.platform == "win32":
         return None
+    # Linux' ru_maxrss begins with what the parent held when it started this process.
+    told = _number(Path("/proc/self/status"), r"VmHWM:\s*(\d+) kB")
+    if told is not None:
+        return told * 1024
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -182,7 +182,6 @@ def balanced_weights(parts: Sequence[Part], norms: Mapping[int, float]) -> dict[
     return {i: parts[i].weight * factor / mean for i, factor in factors.items()}
 
 
-
 def find_parts(
     objective: Term | Sum,
     canvas: Canvas,
@@ -205,6 +204,7 @@ def plan(
     networks: Networks,
     pool: _core.ThreadPool,
     tiling: Tiling | None = None,
+    *,
     parts: tuple[Part, ...] | None = None,
 ) -> Plan:
     """Computes the targets of all terms and binds them to networks of the canvas' size.
@@ -215,7 +215,6 @@ def plan(
     Raises ObjectiveError for an empty sum, MemoryLimitError for terms that cannot be tiled where
     they must be, NetworkError for layers that a network does not have.
     """
-    from fastsynth import _core
 
     if parts is None:
         # The targets' features are not needed any more when the buffers of the canvas come.

@@ -372,7 +372,7 @@ class _Run:
                 raise CheckpointError(
                     f"the checkpoint's state does not fit this run: {error}"
                 ) from error
-        with plan(chosen.objective, canvas, self.networks, self.pool, tiling, parts) as bound:
+        with plan(chosen.objective, canvas, self.networks, self.pool, tiling, parts=parts) as bound:
             bound.balance(first)
             engine: _core.Objective = bound.objective
             mover = chosen.optimizer

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fastsynth import _core
 from fastsynth.network.step_network import StepNetwork
 from fastsynth.objective import WholeObjective
+from fastsynth.objective.base import ContentImages
 from fastsynth.objective.plan import balanced_weights, check_layers, unique_names
 from fastsynth.objective.whole import weights_of
 
@@ -64,6 +65,8 @@ def has_form(part: Part) -> bool:
     """Whether a part can be written as nodes."""
     if isinstance(part.term, _core.ImageTerm):
         return _core.describe_image_term(part.term) is not None
+    if isinstance(part.term, ContentImages):
+        return False  # computed tile by tile
     told: Mapping[str, Any] | None = _core.describe_layer_term(part.term, 1)
     while told is not None and told["kind"] == "window":
         told = _core.describe_layer_term(told["inner"], 1)
