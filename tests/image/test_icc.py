@@ -244,6 +244,8 @@ def test_a_lab_table_profile_goes_through_littlecms() -> None:
         rgb_profile(parametric(9, 1.0)),
         rgb_profile(curve(2.2), dict.fromkeys("rgb", (0.3, 0.3, 0.3))),
         rgb_profile(parametric(1, 1.0, 0.0, 0.0)),
+        rgb_profile(parametric(3, -9.0, 1.0, 1e-4, 0.0, 0.0)),  # up to 1e36
+        rgb_profile(parametric(0, -1.0)),  # infinite at 0
         rgb_profile(b"curv\0\0\0\0\0\0\xff\xff"),
         profile(b"GRAY", {"kTRC": curve(1.0)}),
         profile(b"CMYK", {}),

@@ -34,6 +34,7 @@ Curve = Callable[["NDArray[np.float64]"], "NDArray[np.float64]"]
 SRGB_TO_XYZ_D50 = np.array(
     [[0.43607, 0.38515, 0.14307], [0.22249, 0.71687, 0.06061], [0.01392, 0.09708, 0.71410]]
 )
+_RUNAWAY = 1e6  # curves lead from [0, 1] to [0, 1]
 _SAME_AS_SRGB = 0.5 / 255  # a profile this near to sRGB everywhere leaves the samples untouched
 
 
@@ -235,9 +236,19 @@ def _parametric_curve(tag: bytes) -> Curve:
 
 
 def _apply(curve: Curve, plane: NDArray[Any]) -> NDArray[np.float32]:
-    """A curve of every sample: by a table for integers (exact, fast), directly for floats."""
-    if plane.dtype.kind == "u":
+    """A curve of every sample: by a table for integers (exact, fast), directly for floats.
+
+    Raises ProfileError for a curve that runs away, as damaged parameters make it.
+    """
+    integers = plane.dtype.kind == "u"
+    if integers:
         levels = 256 if plane.dtype.itemsize == 1 else 65536
-        table = curve(np.arange(levels) / (levels - 1)).astype(np.float32)
-        return np.asarray(table[plane])
-    return np.asarray(curve(np.clip(plane.astype(np.float64), 0, 1)), np.float32)
+        places = np.arange(levels) / (levels - 1)
+    else:
+        places = np.clip(plane.astype(np.float64), 0, 1)
+    with np.errstate(all="ignore"):
+        values = curve(places)
+        if not (np.abs(values) <= _RUNAWAY).all():  # NaN is not, either
+            raise ProfileError("its curves lead to infinite values")
+    found = values.astype(np.float32)
+    return np.asarray(found[plane] if integers else found)
