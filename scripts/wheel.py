@@ -51,7 +51,8 @@ def main() -> int:
         outside = folder / "outside"
         shutil.copytree(ROOT / "tests", outside / "tests")
         shutil.copy(ROOT / "pyproject.toml", outside)
-        shutil.copytree(ROOT / "examples", outside / "examples")
+        for name in ("examples", "docs"):  # which tests read
+            shutil.copytree(ROOT / name, outside / name)
         shutil.copy(__file__, outside)
         subprocess.run([clean, "wheel.py", "smoke"], cwd=outside, check=True)
         tests = [f"tests/{name}" for name in TESTS]

@@ -250,7 +250,19 @@ def test_a_lab_table_profile_goes_through_littlecms() -> None:
         profile(b"GRAY", {"kTRC": curve(1.0)}),
         profile(b"CMYK", {}),
     ],
-    ids=["text", "cut", "type", "function", "singular", "a=0", "samples", "grey", "cmyk"],
+    ids=[
+        "text",
+        "cut",
+        "type",
+        "function",
+        "singular",
+        "a=0",
+        "huge",
+        "pole",
+        "samples",
+        "grey",
+        "cmyk",
+    ],
 )
 def test_unusable_profiles_are_noted_and_ignored(
     damaged: bytes, caplog: pytest.LogCaptureFixture

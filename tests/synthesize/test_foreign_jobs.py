@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,7 @@ def test_verbs_that_are_none(folder: Path, verb: Any) -> None:
             {"images": [["a.png", 0.5]], "networks": {"path": "a.png"}},
             "networks must be a name, or names",
         ),
+        ("invert", {"weights": "random:1"}, "does not take 'weights'"),
         ("synthesize_texture", {"scale": 1e308}, "makes the exemplar larger than"),
         ("minimize", {"objective": {"term": {}}}, "unknown term"),
         ("minimize", {"objective": {"term": []}}, "unknown term"),
@@ -71,6 +73,18 @@ def test_arguments_that_make_no_sense(
     job = {"verb": verb, "arguments": {**usual.get(verb, INVERT), **change}}
     with pytest.raises((fs.ObjectiveError, fs.ImageError), match=said):
         run_job({**job, "engine": {"weights": "random:0"}}, base=folder)
+
+
+@pytest.mark.parametrize(
+    "size",
+    [math.inf, math.nan, 1e308, 10**290, [math.nan, 3], [math.inf, 0], [10**290, 10**290]],
+)
+def test_batches_with_sizes_beyond_all(folder: Path, size: Any) -> None:
+    arguments = {**INVERT, "size": size}
+    job = {"verb": "invert", "output": "out.png", "arguments": arguments}
+    report = fs.batch([{**job, "engine": {"weights": "random:0"}}], base=folder)
+    assert [item.status for item in report.items] == ["failed"]
+    assert issubclass(getattr(fs, report.items[0].error), fs.FastsynthError)
 
 
 @pytest.mark.parametrize("weights", ["x" * 5000, "a\0b", "x" * 5000 + "?convention=rgb"])

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 from fastsynth._errors import ImageError, ObjectiveError, WeightsError
 from fastsynth.image import ImageArray, read_metadata
 from fastsynth.render.refine import ENDING
-from fastsynth.synthesize.options import EngineOptions, split_options
+from fastsynth.synthesize.options import EngineOptions
 from fastsynth.synthesize.record import TRANSIENT, decode, find_image
 from fastsynth.synthesize.result import Result
 from fastsynth.synthesize.synthesizer import Synthesizer
+from fastsynth.synthesize.verbs import run_options
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -61,7 +62,7 @@ INIT_CHOICES = ("auto", "content", "noise", "patches", "style")
 SCALES = {"coarse", "fine"}
 EVERYWHERE = "-"
 MOST_NESTED = 40  # tables and lists inside one another
-LARGEST = 10**300
+LARGEST = 1 << 64  # whole numbers: seeds are the largest that make sense
 
 
 def read_job(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -141,7 +142,7 @@ def run_verb(
     keywords = {**arguments, **run}
     try:
         bound = inspect.signature(method).bind(**keywords)
-        split_options(bound.arguments.get("options", {}), verb)
+        run_options(bound.arguments.get("options", {}), verb)
     except TypeError as error:
         raise ObjectiveError(f"the job does not fit {verb}: {error}") from error
     result: Result = method(**keywords)
@@ -385,7 +386,7 @@ def _text(value: Any) -> str:
 
 
 def check_plain(value: Any, what: str, depth: int = 0) -> None:
-    """Raises ObjectiveError for data nested too deeply, and for numbers that no float holds."""
+    """Raises ObjectiveError for data nested too deeply, and for whole numbers beyond LARGEST."""
     if depth > MOST_NESTED:
         raise ObjectiveError(f"{what} is nested more than {MOST_NESTED} levels deep")
     if isinstance(value, int) and abs(value) > LARGEST:

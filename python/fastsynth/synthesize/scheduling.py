@@ -114,13 +114,18 @@ def output_pixels(arguments: Mapping[str, Any], base: Path) -> tuple[int, str]:
     if isinstance(size, (int, float)) and size > 0:
         longest = max(width, height)
         share = min(width, height) / longest if longest else 1.0
-        return int(size * size * share), told
+        return int(side_of(size) ** 2 * share), told
     if isinstance(size, (list, tuple)) and all(isinstance(side, (int, float)) for side in size):
         product = 1.0
         for side in size:
-            product *= max(side, 0)
+            product *= side_of(side)
         return int(product), told
     return width * height, told
+
+
+def side_of(value: float) -> float:
+    """A side from 0 to 10^9 px, whatever a job says: its own check comes with its turn."""
+    return float(min(max(value, 0), 10**9)) if value == value else 0.0  # noqa: PLR0124 (NaN)
 
 
 def at_once(parallel: int | str, threads: int, tasks: Sequence[Task], memory: int | None) -> int:
