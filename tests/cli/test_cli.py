@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -48,6 +49,30 @@ def test_verbs_write_their_picture(
     assert main([verb, *inputs[verb], "-o", str(output), *extra, *QUICK]) == 0
     assert size_of(output) == (32, 27)
     assert "random:1 weights" in capfd.readouterr().err
+
+
+def test_an_estimate_is_told_and_nothing_made(
+    files: tuple[str, str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out.png"
+    assert main(["transfer", *files, "-o", str(output), "--estimate", *QUICK]) == 0
+    assert re.search(r"about \d+ MiB of memory, [\d.]+ s", capfd.readouterr().out)
+    assert not output.exists()
+
+
+def test_long_runs_say_what_they_will_take(
+    files: tuple[str, str],
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    output = tmp_path / "out.png"
+    command = ["transfer", *files, "-o", str(output), "--size", "32", *QUICK]
+    assert main(command) == 0
+    assert "this will take" not in capfd.readouterr().err
+    monkeypatch.setattr("fastsynth.cli.commands.LONG", 100.0)
+    assert main(command) == 0
+    assert "this will take about" in capfd.readouterr().err
 
 
 def test_preview_and_replay(files: tuple[str, str], tmp_path: Path) -> None:

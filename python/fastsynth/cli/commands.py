@@ -22,6 +22,7 @@ __all__ = ["info", "invert", "mix", "replay", "run", "texture", "transfer", "wei
 PREVIEW_SECONDS = 2.0
 QUALITY = 95
 INTERRUPTED = 130
+LONG = 5e7  # evaluations times pixels: about a minute; runs from there on are announced
 
 
 def transfer(options: argparse.Namespace) -> int:
@@ -172,37 +173,50 @@ def _weighted(items: list[str]) -> list[tuple[str, float]]:
 
 
 def _synthesize(options: argparse.Namespace, verb: str, subject: Any, **arguments: Any) -> int:
-    from fastsynth import synthesize
+    from fastsynth.synthesize import Synthesizer
+    from fastsynth.synthesize.estimation import rehearse
 
-    def call(callback: Any) -> Result:
-        result: Result = getattr(synthesize, verb)(
-            subject,
-            size=options.size,
-            seed=options.seed,
-            optimizer=options.optimizer,
-            scales=options.scales,
-            max_evaluations=options.max_evaluations,
-            time_limit=options.time_limit,
-            memory_limit=options.memory_limit,
-            plateau=options.plateau,
-            network=options.network,
-            weights=options.weights,
-            download=options.download,
-            pooling=options.pooling,
-            backend=options.backend,
-            device=options.device,
-            precision=options.precision,
-            threads=options.threads,
-            callback=callback,
-            checkpoint=options.checkpoint,
-            checkpoint_seconds=options.checkpoint_seconds,
-            resume=options.resume,
-            trace=options.trace,
-            **arguments,
-        )
-        return result
+    arguments |= {
+        "size": options.size,
+        "seed": options.seed,
+        "optimizer": options.optimizer,
+        "scales": options.scales,
+        "max_evaluations": options.max_evaluations,
+        "time_limit": options.time_limit,
+        "memory_limit": options.memory_limit,
+        "plateau": options.plateau,
+    }
+    files = {
+        "checkpoint": options.checkpoint,
+        "checkpoint_seconds": options.checkpoint_seconds,
+        "resume": options.resume,
+        "trace": options.trace,
+    }
+    with Synthesizer(
+        network=options.network,
+        weights=options.weights,
+        download=options.download,
+        pooling=options.pooling,
+        backend=options.backend,
+        device=options.device,
+        precision=options.precision,
+        threads=options.threads,
+    ) as synthesizer:
+        if options.estimate:
+            print(rehearse(synthesizer, verb, subject, **arguments))
+            return 0
 
-    return _finish(options, options.output, call)
+        def call(callback: Any) -> Result:
+            if not options.quiet:
+                found = rehearse(synthesizer, verb, subject, least=LONG, **arguments)
+                if found is not None:
+                    print(f"fastsynth: this will take {found}", file=sys.stderr)
+            result: Result = getattr(synthesizer, verb)(
+                subject, callback=callback, **arguments, **files
+            )
+            return result
+
+        return _finish(options, options.output, call)
 
 
 def _finish(

@@ -273,6 +273,11 @@ def _run_options(verb: argparse.ArgumentParser) -> None:
         help="peak memory of the process, such as 4GiB: large pictures are seen tile by tile "
         "(default: four fifths of the machine's)",
     )
+    run.add_argument(
+        "--estimate",
+        action="store_true",
+        help="say what memory and time it would take, and stop; long runs say so by themselves",
+    )
     _checkpoint_options(run)
     _engine_options(verb)
 

@@ -109,6 +109,33 @@ class LevelPlan:
     optimizer: Optimizer
     left_out: tuple[str, ...]
     bytes: int | None
+    passes: float = 1.0
+
+
+def plan_level(
+    objective: Term | Sum,
+    level: Level,
+    canvas: Canvas,
+    networks: Networks,
+    *,
+    optional: Collection[Term] = (),
+    **settings: Any,
+) -> LevelPlan:
+    """How a level is done; settings as of `plan_memory`, whose MemoryLimitError it raises.
+
+    optional: terms that are left out where they cannot be tiled.
+    """
+    spare = [term for term in objective.terms() if term in optional]
+    left_out: tuple[str, ...] = ()
+    try:
+        found = plan_memory(objective, level, canvas, networks, **settings)
+    except MemoryLimitError:
+        if not spare:
+            raise
+        objective = Sum(tuple(term for term in objective.terms() if term not in spare))
+        found = plan_memory(objective, level, canvas, networks, **settings)
+        left_out = tuple(type(term).__name__ for term in spare)
+    return LevelPlan(objective, found.tiling, found.optimizer, left_out, found.bytes, found.passes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -251,30 +278,23 @@ class _Run:
         limit, held = self.memory_limit, 0
         if limit is not None:
             held = foreign_bytes(self.objective, self.networks, self.canvas(self.levels[-1]))
-        optional = [term for term in self.objective.terms() if term in self.optional]
-        fewer = Sum(tuple(t for t in self.objective.terms() if t not in self.optional))
         plans = []
         for level in reversed(self.levels):  # an error names the size that was asked for
-            settings: dict[str, Any] = {
-                "optimizer": self.optimizer if self.engage is None else Ascent(step=1.0),
-                "limit": limit,
-                "held": held,
-            }
-            canvas = self.canvas(level)
-            left_out: tuple[str, ...] = ()
-            objective = self.objective
             if level.evaluations == 0:  # is left out, and may be too small for the network
-                plans.append(LevelPlan(objective, None, Adam(), (), None))
+                plans.append(LevelPlan(self.objective, None, Adam(), (), None))
                 continue
-            try:
-                found = plan_memory(objective, level, canvas, self.networks, **settings)
-            except MemoryLimitError:
-                if not optional:
-                    raise
-                objective = fewer
-                found = plan_memory(objective, level, canvas, self.networks, **settings)
-                left_out = tuple(type(term).__name__ for term in optional)
-            plans.append(LevelPlan(objective, found.tiling, found.optimizer, left_out, found.bytes))
+            plans.append(
+                plan_level(
+                    self.objective,
+                    level,
+                    self.canvas(level),
+                    self.networks,
+                    optional=self.optional,
+                    optimizer=self.optimizer if self.engage is None else Ascent(step=1.0),
+                    limit=limit,
+                    held=held,
+                )
+            )
         return plans[::-1]
 
     def seconds(self) -> float:

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = ["MemoryPlan", "default_limit", "parse_bytes", "plan_memory"]
 
-# Bytes of the interpreter with NumPy, Pillow and the core; with a margin for what is not counted.
-INTERPRETER = 160 << 20
+# Bytes of the interpreter with NumPy, Pillow and the core; of ONNX Runtime and its graphs.
+INTERPRETER = 90 << 20
+ONNX_RUNTIME = 130 << 20
 # Pixels along a side that tiles own, best first where all fit: larger ones share their halos out
 # further, but gain little beyond these.
 INNER = (1024, 768, 512, 384, 256, 192, 128, 64, 32, 16)
@@ -45,12 +46,14 @@ class MemoryPlan:
     tiling: how large pictures are seen; None: all at once
     optimizer: what `optimizer` stands for at this level
     bytes: the peak of the process
+    passes: work of an evaluation, in those of the canvas seen at once
     items: what it is made of, in bytes by name
     """
 
     tiling: Tiling | None
     optimizer: Optimizer
     bytes: int
+    passes: float
     items: Mapping[str, int] = field(repr=False)
 
 
@@ -157,7 +160,7 @@ def foreign_bytes(objective: Term | Sum, networks: Networks, canvas: Canvas) -> 
     weights = sum(weights_bytes(networks(name), taps) for name, taps in load.taps.items())
     # The caller may hold the bytes that the pictures were made from, and a first picture.
     pictures = 2 * load.pictures_bytes() + load.image
-    beyond = resident - (INTERPRETER + weights + pictures)
+    beyond = resident - (INTERPRETER + ONNX_RUNTIME + weights + pictures)
     step = 64 << 20
     return -(-beyond // step) * step if beyond > 0 else 0
 
@@ -227,7 +230,7 @@ class _Load:
 
     def plan_for(self, tiling: Tiling | None, optimizer: Optimizer) -> MemoryPlan:
         items = {
-            "interpreter": INTERPRETER,
+            "interpreter": INTERPRETER + ONNX_RUNTIME * self.runs_onnx(),
             "weights": sum(weights_bytes(self.networks(n), taps) for n, taps in self.taps.items()),
             "pictures": self.pictures_bytes(),
             "others": self.held,
@@ -242,7 +245,12 @@ class _Load:
         most = max(running, before, key=lambda part: sum(part.values()))
         items.update(most)
         items["allowance"] = int(ALLOWANCE * sum(items.values()))
-        return MemoryPlan(tiling, optimizer, sum(items.values()), items)
+        passes = 1.0 if tiling is None else self.cost(tiling) / 2.0  # forward and backward
+        return MemoryPlan(tiling, optimizer, sum(items.values()), passes, items)
+
+    def runs_onnx(self) -> bool:
+        """Whether ONNX Runtime is in the process."""
+        return any(self.networks(name).backend != "native" for name in self.taps)
 
     def pictures_bytes(self) -> int:
         """The target pictures, as they were loaded."""
@@ -310,8 +318,9 @@ class _Load:
             else:
                 need = network.bound_bytes(height, width, layers, gradient=False)
                 kept += feature_bytes(network, layers, height, width)
-                # Statistics take their sums in float64.
-                need += 2 * max(feature_bytes(network, [x], height, width) for x in layers)
+                # After the pass, statistics take their sums in float64.
+                widest = max(feature_bytes(network, [x], height, width) for x in layers)
+                need = max(need, 2 * widest)
             largest = max(largest, pixels + need)
         return kept + largest
 

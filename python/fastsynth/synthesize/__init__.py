@@ -2,6 +2,7 @@
 
 from fastsynth.synthesize.analogy import image_analogy
 from fastsynth.synthesize.batching import BatchItem, BatchReport, batch
+from fastsynth.synthesize.estimation import Estimate, LevelEstimate, estimate
 from fastsynth.synthesize.functions import (
     dream,
     dream_zoom,
@@ -21,13 +22,16 @@ from fastsynth.synthesize.zoom import Frames
 __all__ = [
     "BatchItem",
     "BatchReport",
+    "Estimate",
     "Frames",
+    "LevelEstimate",
     "Result",
     "Stylizer",
     "Synthesizer",
     "batch",
     "dream",
     "dream_zoom",
+    "estimate",
     "image_analogy",
     "invert",
     "minimize",
