@@ -51,8 +51,8 @@ def main() -> int:
         outside = folder / "outside"
         shutil.copytree(ROOT / "tests", outside / "tests")
         shutil.copy(ROOT / "pyproject.toml", outside)
-        for name in ("examples", "docs"):  # which tests read
-            shutil.copytree(ROOT / name, outside / name)
+        for read in ("examples", "docs"):  # by tests
+            shutil.copytree(ROOT / read, outside / read)
         shutil.copy(__file__, outside)
         subprocess.run([clean, "wheel.py", "smoke"], cwd=outside, check=True)
         tests = [f"tests/{name}" for name in TESTS]
