@@ -107,7 +107,7 @@ def registers() -> bool | None:
             check=True,
         ).stdout
         found = {name for name, pattern in WIDE.items() if pattern.search(text)}
-        own = next((name for name in seen if f"kernels_{name}.dir" in str(path)), "")
+        own = next((name for name in seen if f"kernels_{name}" in str(path)), "")
         allowed = {"avx512": {"avx512", "avx2"}, "avx2": {"avx2"}}.get(own, set())
         if own in found:
             seen[own] += 1
