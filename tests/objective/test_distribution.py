@@ -112,6 +112,9 @@ def test_every_term_descends_in_five_steps(make: object, pool: _core.ThreadPool)
     term: Term = make(exemplar, ["conv1", "conv2"])  # type: ignore[operator]
 
     class Sources:
+        def is_tiled(self, _: object) -> bool:
+            return False
+
         def features(self, request: object) -> dict[str, np.ndarray]:
             return TinyNetwork(request.height, request.width).compute(  # type: ignore[attr-defined]
                 random_image(request.height, request.width, seed=2)  # type: ignore[attr-defined]
