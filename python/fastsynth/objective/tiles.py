@@ -33,6 +33,9 @@ __all__ = [
 ]
 
 
+BLOCK = 1 << 16  # positions that are summed at a time
+
+
 @dataclass(frozen=True)
 class Tiling:
     """How a level sees its pictures.
@@ -175,8 +178,15 @@ def mean_and_square(
     """
     if isinstance(feature, TiledFeatures):
         return feature.moments(guide)
-    flat = feature.reshape(len(feature), -1).astype(np.float64)
-    if guide is None:
-        return flat.mean(1), flat @ flat.T / flat.shape[1]
-    flat = flat * guide.reshape(1, -1)
-    return flat.mean(1), flat @ flat.T / float((guide.astype(np.float64) ** 2).sum())
+    flat = feature.reshape(len(feature), -1)
+    count = flat.shape[1]
+    factors = None if guide is None else guide.reshape(-1).astype(np.float64)
+    first = np.zeros(len(flat))
+    second = np.zeros((len(flat), len(flat)))
+    for begin in range(0, count, BLOCK):  # a float64 copy of all features would take twice theirs
+        block = flat[:, begin : begin + BLOCK].astype(np.float64)
+        if factors is not None:
+            block *= factors[begin : begin + BLOCK]
+        first += block.sum(1)
+        second += block @ block.T
+    return first / count, second / (count if factors is None else float((factors**2).sum()))

@@ -187,6 +187,8 @@ class _Load:
             check_layers(networks(name), layers)
         self.requests = [request for term in terms for request in term.requests(canvas)]
         self.untileable = [type(term).__name__ for term in terms if not term.is_tileable]
+        # Sums over positions take the features piece by piece, other statistics all at once.
+        self.is_by_sums = all(term.is_tileable for term in terms)
         self.contents = [term for term in terms if isinstance(term, Content)]
         self.image = 12 * canvas.height * canvas.width
 
@@ -318,9 +320,9 @@ class _Load:
             else:
                 need = network.bound_bytes(height, width, layers, gradient=False)
                 kept += feature_bytes(network, layers, height, width)
-                # After the pass, statistics take their sums in float64.
-                widest = max(feature_bytes(network, [x], height, width) for x in layers)
-                need = max(need, 2 * widest)
+                if not self.is_by_sums:  # after the pass, in float64
+                    widest = max(feature_bytes(network, [x], height, width) for x in layers)
+                    need = max(need, 2 * widest)
             largest = max(largest, pixels + need)
         return kept + largest
 
