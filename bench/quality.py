@@ -14,8 +14,8 @@ loading the weights to the first picture whose loss is within 1 % of the best of
     python bench/quality.py losses         # evaluations that fastsynth needs; times do not count
     python bench/quality.py times          # on an idle machine: the ratios
 
-The losses of the reference do not depend on the machine's load, so they were computed once, in the
-background (REACHED); the times of both sides are taken in turns. `reference --engine native` runs
+The losses of the reference do not depend on the machine's load, so they were computed once
+(REACHED); the times of both sides are taken in turns. `reference --engine native` runs
 torch's optimiser on fastsynth's gradients, which agree with torch's to 1e-3 and take a fifth of the
 time: so REACHED was made. `--problems` chooses some of the six.
 """

@@ -71,6 +71,19 @@ def test_a_fine_style(files: tuple[str, str], tmp_path: Path) -> None:
     assert (pixels(plain) != pixels(output)).any()
 
 
+def test_a_texture_as_optimised(files: tuple[str, str], tmp_path: Path) -> None:
+    made = {}
+    for color in ("match", "none"):
+        output = tmp_path / f"{color}.png"
+        assert main(["texture", files[0], "-o", str(output), "--color", color, *QUICK]) == 0
+        made[color] = pixels(output)
+    result = fs.synthesize_texture(
+        files[0], color="none", size=32, max_evaluations=3, weights="random:1"
+    )
+    np.testing.assert_array_equal(made["none"], result.array)
+    assert (made["match"] != made["none"]).any()
+
+
 def test_a_doodle_and_its_job(
     files: tuple[str, str], masks: tuple[str, str], tmp_path: Path
 ) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -143,6 +145,42 @@ def test_layers_of_another_kind(synthesizer: fs.Synthesizer) -> None:
 def test_one_label_map_is_not_enough(synthesizer: fs.Synthesizer) -> None:
     with pytest.raises(ObjectiveError, match="only content is given"):
         synthesizer.synthesize_texture(EXEMPLAR, masks={"content": MASK})
+
+
+def test_a_black_mask_is_told_as_such(synthesizer: fs.Synthesizer) -> None:
+    black = np.zeros((32, 32), np.uint8)
+    with pytest.raises(fs.ObjectiveError, match="content_mask is black"):
+        synthesizer.style_transfer(
+            EXEMPLAR, EXEMPLAR, masks=[(black, None), (255 - black, None)], size=32
+        )
+
+
+def test_a_style_of_two_that_is_interrupted_ends_the_run(
+    synthesizer: fs.Synthesizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> SimpleNamespace:
+        return SimpleNamespace(stopped="interrupted")
+
+    transfer = fs.Synthesizer.style_transfer
+    monkeypatch.setattr(fs.Synthesizer, "style_transfer", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        transfer(synthesizer, EXEMPLAR, {"coarse": EXEMPLAR, "fine": EXEMPLAR}, size=32)
+
+
+def test_a_style_of_two_that_is_cancelled_leaves_no_checkpoint_behind(
+    synthesizer: fs.Synthesizer, tmp_path: Path
+) -> None:
+    arguments: dict[str, Any] = {"size": 32, "max_evaluations": 3}
+    style = {"coarse": EXEMPLAR, "fine": picture(30, 40, 1)}
+    whole = synthesizer.style_transfer(EXEMPLAR, style, **arguments)
+    cancel = fs.Cancel()
+    cancel.set()
+    arguments["checkpoint"] = tmp_path / "run.checkpoint"
+    assert synthesizer.style_transfer(EXEMPLAR, style, cancel=cancel, **arguments).stopped == (
+        "cancelled"
+    )
+    again = synthesizer.style_transfer(EXEMPLAR, style, **arguments)
+    np.testing.assert_array_equal(again.array, whole.array)
 
 
 def test_the_statistics_of_a_transfer(synthesizer: fs.Synthesizer) -> None:

@@ -113,7 +113,8 @@ def test_how_many_at_once() -> None:
     assert at_once("auto", 4, tasks, each // 2) == 1
     assert at_once("auto", 4, tasks, None) == 1
     assert at_once(3, 1, tasks, None) == 3
-    assert memory_of(1024 * 1024, {"backend": "onnx"}) > each
+    for backend in ("onnx", "step"):
+        assert memory_of(1024 * 1024, {"backend": backend}) > each
     for wrong in (0, -1, 1.5, True, "many", 10**6):
         with pytest.raises(fs.ObjectiveError, match="parallel"):
             fs.batch([], parallel=wrong)  # type: ignore[arg-type]
@@ -278,3 +279,16 @@ def test_stylizer(folder: Path) -> None:
     for wrong in ({"verb": "mix"}, {"arguments": {"content": "a"}}, {"engine": {"speed": 1}}):
         with pytest.raises(fs.ObjectiveError):
             fs.Stylizer(**wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:1", "tensorrt"])
+def test_workers_on_cards_ask_for_them(device: str) -> None:
+    resources = {"CPU": 8.0, "memory": 64 * GIB, "GPU": 2.0}
+    nodes = [{"Alive": True, "Resources": resources}]
+    tasks = [task(index, device=device) for index in range(4)]
+    _, count, demands = layout(nodes, tasks, "auto")
+    assert (count, demands["num_gpus"]) == (2, 1)
+    del resources["GPU"]
+    with pytest.raises(fs.DeviceError, match="a GPU"):
+        layout(nodes, tasks, "auto")
+    assert "num_gpus" not in layout(nodes, [task(0, device="openvino")], "auto")[2]

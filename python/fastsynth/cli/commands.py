@@ -52,6 +52,7 @@ def texture(options: argparse.Namespace) -> int:
         "long_range": options.long_range,
         "seamless": options.seamless,
         "style_loss": options.style_loss,
+        "color": options.color,
         "init": options.init,
         "smoothness": options.smoothness,
         **_given(layers=options.layers),

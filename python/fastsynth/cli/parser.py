@@ -168,6 +168,13 @@ def _add_texture(verbs: Any) -> None:
         default="auto",
         help="first picture: noise (= auto) or a file (default: %(default)s)",
     )
+    verb.add_argument(
+        "--color",
+        choices=("match", "none"),
+        default="match",
+        help="match = give the finished picture the exemplar's distribution of colours, none = "
+        "leave it as optimised (default: %(default)s)",
+    )
     verb.add_argument("--layers", type=_layers, help="such as conv1_1,conv2_1,conv3_1")
     _statistics(verb)
     verb.add_argument(

@@ -27,6 +27,8 @@ __all__ = ["RayWorker", "run_on_ray"]
 
 NETWORK_MEMORY = 512 << 20  # bytes of a process with its network, the run aside
 PATIENCE = 60.0  # seconds without a worker after which the log says so
+# Devices that are cards, by the first part of their names, and that Ray hands out.
+CARDS = ("cuda", "tensorrt", "migraphx", "rocm")
 STOPPING = 20.0  # seconds that workers have to end their jobs when the batch is cut short
 LOSSES = 10  # workers in a row that are lost before they are ready: then something is wrong
 
@@ -272,7 +274,7 @@ def layout(
     """
     largest = NETWORK_MEMORY + max(memory_of(task.pixels, task.engine) for task in tasks)
     given = max((task.engine.get("threads") or 0 for task in tasks), default=0)
-    on_gpu = any(task.engine.get("device") == "cuda" for task in tasks)
+    on_gpu = any(str(task.engine.get("device")).split(":")[0] in CARDS for task in tasks)
     rooms, cores, gpus, widest = 0, 0, 0, 0
     for node in nodes:
         has = node.get("Resources", {})

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from fastsynth import _core
     from fastsynth.objective import Region, StyleLoss
+    from fastsynth.synthesize.options import RunOptions
     from fastsynth.synthesize.synthesizer import Synthesizer
     from fastsynth.synthesize.verbs import Init
 
@@ -68,8 +69,8 @@ def guided_styles(
     terms = []
     for region in regions:
         share = strength_share(region, strength_map) if by_area else 1.0 / len(regions)
-        if share == 0.0:
-            continue
+        if share == 0.0 and strength_map is not None:
+            continue  # without a map the mask is black, which GuidedStyle refuses
         terms.append(
             GuidedStyle(
                 styles if region.picture is None else recolour(region.picture),
@@ -83,7 +84,10 @@ def guided_styles(
             )
         )
     if not terms:
-        raise ObjectiveError("strength_map is black in every region; give strength=0 for that")
+        raise ObjectiveError(
+            "strength_map times the content masks is black everywhere: no place takes the style; "
+            "give strength=0 for that"
+        )
     return Sum(tuple(terms))
 
 
@@ -232,13 +236,16 @@ def weights_are_random(synthesizer: Synthesizer) -> bool:
 
 
 def combined_style(
-    synthesizer: Synthesizer, coarse: Any, fine: Any, longest: int, run: Mapping[str, Any]
+    synthesizer: Synthesizer, coarse: Any, fine: Any, longest: int, run: RunOptions
 ) -> Picture:
     """One style of two: the coarse one's forms and colours, painted in the fine one's strokes.
 
     longest: its longer side in pixels. The fine style is given the coarse one's colours first.
+    run: of the transfer that the style is for. Where the style is cancelled, the transfer is so
+        before it begins: its checkpoint is taken out, which would be of a style half made.
     """
-    kept = {key: run[key] for key in ("seed", "cancel", "optimizer", "plateau") if key in run}
+    same = ("seed", "cancel", "optimizer", "plateau", "memory_limit")
+    kept: dict[str, Any] = {key: value for key, value in run.items() if key in same}
     if isinstance(run.get("max_evaluations"), int):
         kept["max_evaluations"] = run["max_evaluations"]
     present = synthesizer.open(None, "avg" if weights_are_random(synthesizer) else "max").layers
@@ -251,4 +258,8 @@ def combined_style(
         color="match",
         **kept,
     )
+    if made.stopped == "interrupted":  # there is no picture yet that could be given back
+        raise KeyboardInterrupt
+    if made.stopped == "cancelled":
+        run.pop("checkpoint", None)
     return Picture.of(np.ascontiguousarray(made.pixels))

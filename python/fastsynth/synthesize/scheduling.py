@@ -91,7 +91,7 @@ def memory_of(pixels: int, engine: Mapping[str, Any]) -> int:
     Measured for transfers and textures by L-BFGS at 256 to 1024 px, and rounded up: buffers of the
     last level, 43 vectors of the optimiser, pictures.
     """
-    native = engine.get("backend", "auto") != "onnx" and engine.get("device") in (
+    native = engine.get("backend", "auto") in ("auto", "native") and engine.get("device") in (
         None, "auto", "cpu",
     )  # fmt: skip
     return (64 << 20) + pixels * (2048 if native else 4096)

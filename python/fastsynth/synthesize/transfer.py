@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from fastsynth.image import Kind
     from fastsynth.objective import StyleLoss, Sum, Term
     from fastsynth.objective.content import Normalization
-    from fastsynth.synthesize.options import Options
+    from fastsynth.synthesize.options import Options, RunOptions
     from fastsynth.synthesize.result import Result
     from fastsynth.synthesize.synthesizer import Synthesizer
 
@@ -260,7 +260,7 @@ def statistics(
 
 
 def scaled_styles(
-    synthesizer: Synthesizer, style: Any, longest: int, run: Mapping[str, Any]
+    synthesizer: Synthesizer, style: Any, longest: int, run: RunOptions
 ) -> tuple[Any, WeightedPictures]:
     """The style as it was given, loaded; and with shares, made of two where it is.
 
