@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ import fastsynth as fs
 from fastsynth.cli import main
 from fastsynth.image import read_metadata
 from fastsynth.synthesize import BatchReport
+from fastsynth.synthesize.batch_work import Settings, Task, Worker
 from fastsynth.synthesize.manifest import from_cells, merged, read_manifest
 
 from .test_verbs import picture
@@ -197,6 +199,24 @@ def test_too_many_cells(folder: Path) -> None:
     (folder / "a.csv").write_text("verb,output\ninvert,a.png,7\n")
     rows, _ = read_manifest("a.csv")
     assert [(row.place, row.error) for row in rows] == [("line 2", "3 cells for 2 columns")]
+
+
+def test_other_weights_of_another_network_are_another_job(folder: Path) -> None:
+    settings = Settings(folder, {}, False, None, 95, None)
+    pairs = [["0.png", 1.0], ["1.png", 1.0]]
+
+    def digest(checksum: str, networks: list[str]) -> str:
+        engine = dict.fromkeys(("network", "pooling", "backend", "device", "precision"), "")
+        sets = {"vgg16": SimpleNamespace(sha256="a"), "vgg19": SimpleNamespace(sha256=checksum)}
+        stand_in: Any = SimpleNamespace(
+            weights=sets["vgg16"], weights_of=sets.__getitem__, **engine
+        )
+        arguments = {"images": pairs, "networks": networks}
+        return Worker(settings).digest(Task(0, "mix", {}, arguments, folder / "m.png"), stand_in)
+
+    both = ["vgg16", "vgg19"]
+    assert digest("b", both) == digest("b", both) != digest("c", both)
+    assert digest("b", ["vgg16"]) == digest("c", ["vgg16"])
 
 
 def test_skipped_only_when_whole_and_the_same(folder: Path) -> None:

@@ -163,6 +163,9 @@ class Worker:
             names = ("network", "pooling", "backend", "device", "precision")
             job["engine"] = {name: getattr(synthesizer, name) for name in names}
             job["weights"] = synthesizer.weights.sha256
+            others = {n: synthesizer.weights_of(n).sha256 for n in networks_in(task.arguments)}
+            if others:
+                job["others"] = others
         return hashlib.sha256(json.dumps(job, sort_keys=True, default=str).encode()).hexdigest()
 
     def with_checksums(self, value: Any) -> Any:
@@ -191,6 +194,26 @@ class Worker:
         except (OSError, ValueError):  # such as a text too long for a name
             return None
         return self.checksums[key]
+
+
+def networks_in(value: Any) -> set[str]:
+    """Networks that arguments name, beside the Synthesizer's own: a mix's, and those of terms.
+
+    >>> sorted(networks_in({"networks": ["vgg16", "vgg19"], "objective": [{"network": "vgg13"}]}))
+    ['vgg13', 'vgg16', 'vgg19']
+    """
+    if isinstance(value, (list, tuple)):
+        return {name for item in value for name in networks_in(item)}
+    if not isinstance(value, Mapping):
+        return set()
+    found = set()
+    for key, item in value.items():
+        if key in ("network", "networks"):
+            names = item if isinstance(item, (list, tuple)) else [item]
+            found |= {name for name in names if isinstance(name, str)}
+        else:
+            found |= networks_in(item)
+    return found
 
 
 def key_of(engine: Mapping[str, Any]) -> str:

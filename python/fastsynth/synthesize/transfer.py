@@ -95,7 +95,7 @@ def style_transfer(
     content: the picture whose shapes are kept.
     style: a picture, or pairs (picture, weight) whose statistics are mixed, in these proportions;
         or {"coarse": picture, "fine": picture}: the forms of one in the strokes of the other, made
-        first (Gatys et al. 2017).
+        first (Gatys et al. 2017). Time limit, callback and trace are of the transfer after that.
     size: longer side in pixels, (width, height), or None (default) for the content's own size.
     strength: how much style; 1 (default) is balanced, 0 none. It means the same at every size.
     strength_map: a picture of any size: where the style acts, black not at all, white (default)
