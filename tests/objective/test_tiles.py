@@ -271,7 +271,19 @@ def test_terms_that_need_the_whole_layer_say_so(term):
 def test_large_targets_of_such_terms_are_refused():
     term = Histogram(CONTENT, ["conv1_1"])
     with pytest.raises(MemoryLimitError, match="histogram needs all features"):
-        plan(term, Canvas(120, 130), Opened(), POOL, Tiling(16, canvas=False))
+        plan(term, Canvas(120, 130), Opened(), POOL, Tiling(16))
+
+
+def test_targets_beside_a_canvas_that_is_seen_at_once():
+    """Styles are gathered over tiles there; Content and terms that cannot be are as without."""
+    terms = Content(CONTENT, "conv2_1") + Style(STYLE, ["conv1_1"]) + Histogram(STYLE, ["conv1_1"])
+    x = picture(150, 170)
+    found = []
+    for tiling in (None, Tiling(16, canvas=False)):
+        with plan(terms, Canvas(150, 170), Opened(), POOL, tiling) as bound:
+            found.append(bound.objective.evaluate(x))
+    assert found[1][0] == pytest.approx(found[0][0], rel=1e-5)
+    np.testing.assert_allclose(found[1][1], found[0][1], atol=1e-4 * np.abs(found[0][1]).max())
 
 
 @pytest.mark.parametrize("length", [16, 17, 63, 64, 100, 257, 1000, 4111])

@@ -11,7 +11,10 @@ import numpy as np
 import pytest
 
 import fastsynth as fs
-from fastsynth.render.tiling import parse_bytes
+from fastsynth.objective import Canvas
+from fastsynth.optimize import LBFGS
+from fastsynth.render import Level
+from fastsynth.render.tiling import MemoryPlan, parse_bytes, plan_memory
 
 RNG = np.random.default_rng(0)
 CONTENT = RNG.integers(0, 255, (40, 48, 3), np.uint8)
@@ -32,7 +35,7 @@ def test_texts_are_bytes() -> None:
     assert parse_bytes(None) is None
 
 
-@pytest.mark.parametrize("value", ["", "4 apples", "-1GiB", 0, -5, True, 1.5, "0"])
+@pytest.mark.parametrize("value", ["", "4 apples", "-1GiB", 0, -5, True, 1.5, "0", "9" * 400])
 def test_other_limits_are_refused(synthesizer, value) -> None:
     with pytest.raises(fs.FastsynthError, match="memory_limit must be"):
         synthesizer.style_transfer(CONTENT, STYLE, size=32, memory_limit=value)
@@ -68,6 +71,35 @@ def test_terms_that_cannot_be_tiled_are_named(synthesizer) -> None:
     objective = fs.Histogram(STYLE, ["conv1_1"]) + fs.Style(STYLE, ["conv1_1"])
     with pytest.raises(fs.MemoryLimitError, match="Histogram"):
         synthesizer.minimize(objective, size=4096, memory_limit="2GiB", scales=1)
+
+
+def test_plans_count_the_targets_that_must_be_seen_at_once(synthesizer) -> None:
+    """A wide content beside a square style; an exemplar with a term that cannot be tiled."""
+    wide = fs.image.load(np.zeros((800, 2000, 3), np.uint8))
+    square = fs.image.load(np.zeros((2000, 2000, 3), np.uint8))
+    canvas = Canvas(800, 2000)
+
+    def planned(objective: fs.Sum, limit: int | None) -> MemoryPlan:
+        return plan_memory(
+            objective,
+            Level(800, 2000, 40),
+            canvas,
+            lambda _: synthesizer.open(None, "max"),
+            optimizer=LBFGS(),
+            limit=limit,
+        )
+
+    content = fs.Content(wide, "conv4_2")
+    both = content + fs.Style(square, ["conv1_1"])
+    whole, alone = planned(both, None), planned(content + fs.TotalVariation(), None)
+    tiled = planned(both, int(0.95 * whole.bytes))
+    assert tiled.tiling is not None
+    assert not tiled.tiling.canvas
+    assert alone.bytes <= tiled.bytes < whole.bytes
+    untileable = fs.Histogram(square, ["conv1_1"]) + fs.Style(square, ["conv1_1"])
+    least = planned(untileable, None).bytes
+    with pytest.raises(fs.MemoryLimitError, match="Histogram"):
+        planned(untileable, int(0.6 * least))
 
 
 SCRIPT = """

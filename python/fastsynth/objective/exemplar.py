@@ -115,9 +115,10 @@ class ExemplarTerm(Term):
             stride = 1
             for picture, share in shares:
                 request = self._request(picture, canvas)
-                if sources.is_tiled(request):
-                    if not self.is_tileable:
-                        raise too_large(self.kind, request.height, request.width)
+                large = sources.is_tiled(request)
+                if large and sources.tiles_canvas and not self.is_tileable:
+                    raise too_large(self.kind, request.height, request.width)
+                if large and self.is_tileable:
                     tiled, stride = sources.tiled(request, layer, REFLECTED)
                     targets.append((cast("NDArray[np.float32]", tiled), share))
                     continue

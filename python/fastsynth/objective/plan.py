@@ -59,10 +59,10 @@ class Sources:
         self._features: dict[Source, dict[str, NDArray[np.float32]]] = {}
 
     def features(self, request: Request) -> Mapping[str, NDArray[np.float32]]:
-        """Activations (C, H, W) by layer."""
+        """Activations (C, H, W) by layer, of the whole picture."""
         found = self._features.get(request.source)
         if found is None:
-            if self.is_tiled(request):
+            if self.tiles_canvas and self.is_tiled(request):
                 raise too_large("a term", request.height, request.width)
             network = self._networks(request.network)
             layers = tuple(self._layers[request.source])

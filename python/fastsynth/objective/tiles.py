@@ -41,8 +41,9 @@ class Tiling:
     """How a level sees its pictures.
 
     inner: pixels along a side that a tile owns at most, a multiple of 16. Target pictures that are
-        larger than such a tile are tiled in any case.
-    canvas: whether the canvas is tiled as well.
+        larger than such a tile are tiled in any case, where their terms allow it.
+    canvas: whether the canvas is tiled as well; where it is not, targets of its size (Content) and
+        of terms that cannot be tiled are computed at once.
     keep_targets: False computes the features of content pictures anew for every tile, in place of
         keeping them: a third slower, without their memory.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -73,9 +74,9 @@ def parse_bytes(value: int | str | None) -> int | None:
         match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]i?)?b?\s*", value, re.IGNORECASE)
         if match is not None:
             unit = (match[2] or "").lower()
-            found = int(float(match[1]) * {**UNITS, **BINARY}[unit])
-            if found > 0:
-                return found
+            found = float(match[1]) * {**UNITS, **BINARY}[unit]
+            if 1 <= found < math.inf:
+                return int(found)
     raise ObjectiveError(
         f'memory_limit must be a number of bytes or a text such as "4GiB", not {value!r}'
     )
@@ -190,6 +191,11 @@ class _Load:
         # Sums over positions take the features piece by piece, other statistics all at once.
         self.is_by_sums = all(term.is_tileable for term in terms)
         self.contents = [term for term in terms if isinstance(term, Content)]
+        # Targets of features themselves; statistics of all others can be gathered over tiles.
+        self.content_sources = {r.source for t in self.contents for r in t.requests(canvas)}
+        self.whole_sources = {
+            r.source for t in terms if not t.is_tileable for r in t.requests(canvas)
+        }
         self.image = 12 * canvas.height * canvas.width
 
     def at(self, canvas: Canvas) -> _Load:
@@ -305,15 +311,13 @@ class _Load:
             layers = tuple(dict.fromkeys(layer for r in requests for layer in r.layers))
             _, height, width, _, _ = source
             pixels = 2 * 12 * height * width
-            content = any(
-                request.source == source
-                for term in self.contents
-                for request in term.requests(self.canvas)
-            )
+            content = source in self.content_sources
             if tiling is not None and tiling.canvas and content:
                 continue  # computed in place
             _, halo = halo_of(network.architecture, layers)
-            if tiling is not None and height * width > (tiling.inner + 2 * halo) ** 2:
+            at_once = content or source in self.whole_sources
+            large = tiling is not None and height * width > (tiling.inner + 2 * halo) ** 2
+            if tiling is not None and large and not at_once:
                 grid = grid_of(network.architecture, layers, height, width, tiling.inner)
                 size = (grid.tile_height, grid.tile_width)
                 need = network.bound_bytes(*size, layers) + BAND
@@ -397,7 +401,7 @@ def too_little(
             low, high = (middle, high) if fits else (low, middle)
         if low >= 32:
             ways.append(f"size={low // 16 * 16} (longer side) with {type(choice).__name__}")
-    if load.untileable:
+    if load.untileable and any(t.is_tileable and layers_of(t) for t in load.objective.terms()):
         names = ", ".join(dict.fromkeys(load.untileable))
         ways.append(f"a sum without {names}, which must see all of a picture at once")
     ways.append(f'memory_limit="{-(-least // (1 << 28)) / 4:g}GiB" or more')
