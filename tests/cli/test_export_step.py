@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import pytest
 import fastsynth as fs
 from fastsynth.cli import main
 from fastsynth.network import load_weights
+from fastsynth.synthesize.export_step import export_step
 
 JOB = """
 verb = "style_transfer"
@@ -87,3 +89,34 @@ def test_what_has_no_step_graph_is_refused(
     assert "no step graph" in capsys.readouterr().err
     assert not (folder / "step.onnx").exists()
     assert main(["export-step", str(job), "-o", str(folder / "step.bin")]) == 1
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        {
+            "verb": "style_transfer",
+            "arguments": {"content": "a.png", "style": {"coarse": "a.png", "fine": "b.png"}},
+        },
+        {"verb": "mix", "arguments": {"images": [["a.png", 1], ["b.png", 1]], "at": "pixels"}},
+    ],
+    ids=lambda job: str(job["verb"]),
+)
+def test_jobs_of_several_runs_are_refused(
+    files: tuple[str, str], job: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The graph would be that of the first of them."""
+    monkeypatch.chdir(Path(files[0]).parent)
+    with pytest.raises(fs.ObjectiveError, match="no one step graph"):
+        export_step({**job, "engine": {"weights": "random:0"}}, "step.onnx")
+
+
+def test_the_page_tells_of_colours_that_come_after(
+    files: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(Path(files[0]).parent)
+    arguments = {"content": "a.png", "style": "b.png", "size": 32, "style_layers": ["conv1_1"]}
+    for color, told in (("none", False), ("luminance", True)):
+        job = {"verb": "style_transfer", "arguments": {**arguments, "color": color}}
+        _, page, _ = export_step({**job, "engine": {"weights": "random:0"}}, "step.onnx")
+        assert ("Not in the graph" in page.read_text()) == told

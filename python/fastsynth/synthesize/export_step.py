@@ -53,18 +53,32 @@ def export_step(
     if verb not in VERBS:
         raise ObjectiveError(f"{verb} uses no network and has no step graph")
     engine = {**engine, "backend": "step", "device": engine.get("device", "cpu")}
+    arguments = decode_arguments(given, base, {})
+    if verb == "style_transfer" and isinstance(arguments.get("style"), Mapping):
+        raise ObjectiveError(
+            "a style of two scales is made by a run of its own, and so there is no one step graph; "
+            "make it first, and give the picture as the style"
+        )
+    if verb == "mix" and arguments.get("at") == "pixels":
+        raise ObjectiveError(
+            'mix with at="pixels" inverts each picture on its own, and so has no one step graph; '
+            "export an invert for each, and add the pictures"
+        )
     with _Capture(**engine) as capture:
         try:
-            run_verb(capture, verb, decode_arguments(given, base, {}), {})
+            run_verb(capture, verb, arguments, {})
         except _Captured as captured:
-            return _write(captured.graph, captured.first, captured.margin, target, weights)
+            return _write(captured, target, weights)
     raise ObjectiveError(f"{verb} has no single objective, and so no step graph")
 
 
 class _Captured(Exception):  # noqa: N818, no error: it carries what a verb was about to run
-    def __init__(self, graph: StepGraph, first: NDArray[np.float32], margin: int) -> None:
+    def __init__(
+        self, graph: StepGraph, first: NDArray[np.float32], margin: int, is_finished: bool
+    ) -> None:
         super().__init__()
         self.graph, self.first, self.margin = graph, first, margin
+        self.is_finished = is_finished  # whether the verb does more to the optimised picture
 
 
 class _Capture(Synthesizer):
@@ -99,17 +113,16 @@ class _Capture(Synthesizer):
         if whole is None:
             raise ObjectiveError(
                 "this job has no step graph: a seamless picture, or a term that is computed in "
-                "Python (Autocorrelation, Spectrum; long_range=False leaves them out)"
+                'Python (Autocorrelation, Spectrum; long_range="off" leaves them out)'
             )
         chosen = run.get("optimizer", "auto")
         optimizer = make_optimizer("lbfgs" if chosen == "auto" else chosen)
         graph = StepGraph(balanced(whole, first), optimizer)
-        raise _Captured(graph, first, margin)
+        raise _Captured(graph, first, margin, run.get("finish") is not None)
 
 
-def _write(
-    graph: StepGraph, first: NDArray[np.float32], margin: int, target: Path, weights: bool
-) -> tuple[Path, ...]:
+def _write(captured: _Captured, target: Path, weights: bool) -> tuple[Path, ...]:
+    graph, first = captured.graph, captured.first
     builder = graph.builder
     outside = []
     if not weights:
@@ -121,7 +134,7 @@ def _write(
             f"the graph takes {len(model)} bytes, but an ONNX file holds 2 GiB; use a smaller size"
         )
     layout = [(name, builder.parameters[name]) for name in outside]
-    text = _readme(graph, margin, target, layout, file)
+    text = _readme(captured, target, layout, file)
     start = target.with_suffix(".start.npy")
     try:
         for path, data in ((target, model), (target.with_suffix(".md"), text.encode())):
@@ -138,13 +151,19 @@ def _write(
 
 
 def _readme(
-    graph: StepGraph,
-    margin: int,
+    captured: _Captured,
     target: Path,
     layout: list[tuple[str, NDArray[np.float32]]],
     file: str,
 ) -> str:
+    graph, margin = captured.graph, captured.margin
     height, width = graph.size
+    after = ""
+    if captured.is_finished:
+        after = (
+            "\n\nNot in the graph: what the verb does to the colours of the finished picture "
+            "(`color`)."
+        )
     state = "\n".join(
         f"| `{name}` | `next_{name}` | {' × '.join(map(str, shape))} | "
         f"{'the first picture' if name == 'image' else 'zeros'} |"
@@ -173,7 +192,7 @@ the other as below; or hand them over with `SessionOptions.add_external_initiali
 
 An image of {width} × {height} pixels, its margin of {margin} px on each side included. Feed every
 `next_NAME` back as `NAME`. All tensors are float32; images are RGB planes with values in [0, 1],
-which may leave that range on the way: clip the result, and cut the margin off.
+which may leave that range on the way: clip the result, and cut the margin off.{after}
 
 | input | output | shape | before the first step |
 |---|---|---|---|
