@@ -98,3 +98,16 @@ def test_errors_are_one_line(
 def test_wrong_usage(files: tuple[str, str], words: list[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["dream", files[0], "-o", "x.png", *words])
+
+
+def test_memory_is_limited_and_estimated(
+    files: tuple[str, str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out.png"
+    for words in (["dream", files[0], *QUICK], ["visualize", "conv1_2:3", "--size", "32", *ENGINE]):
+        shown = [*words, "-o", str(output)]
+        assert main([*shown, "--estimate"]) == 0
+        assert "of memory" in capfd.readouterr().out
+        assert main([*shown, "--memory-limit", "20MB"]) == 1
+        assert 'memory_limit="' in capfd.readouterr().err
+        assert not output.exists()

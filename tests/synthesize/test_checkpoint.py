@@ -146,6 +146,23 @@ def test_stopped_run_keeps_its_checkpoint(synthesizer: fs.Synthesizer, tmp_path:
     assert seen == sorted(seen), "the count of evaluations goes on"
 
 
+@pytest.mark.parametrize("backend", ["native", "step"])
+def test_errors_of_a_callback_are_its_own(backend: str, tmp_path: Path) -> None:
+    """A run that goes on does not take them for those of a state that does not fit."""
+    if backend == "step":
+        pytest.importorskip("onnxruntime")
+    run: dict[str, Any] = {**SHORT, "checkpoint": tmp_path / "run", "layers": "conv1_2"}
+
+    def fail(_: fs.Progress) -> None:
+        raise ValueError("the caller's")
+
+    with fs.Synthesizer(weights="random:0", threads=2, backend=backend) as opened:
+        stopped = opened.invert(A, callback=lambda p: p.evaluation < 8, **run)
+        assert stopped.stopped == "cancelled"
+        with pytest.raises(ValueError, match="the caller's"):
+            opened.invert(A, callback=fail, **run)
+
+
 def test_time_counts_the_whole_run(synthesizer: fs.Synthesizer, tmp_path: Path) -> None:
     path = tmp_path / "run"
     options = {

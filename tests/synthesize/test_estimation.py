@@ -123,10 +123,30 @@ def test_wrong_arguments_are_named() -> None:
         fs.estimate("paint", SMALL)
     with pytest.raises(fs.ObjectiveError, match="strength"):
         fs.estimate("style_transfer", SMALL, SMALL, strength=-1, weights="random:0")
+    for name in ("plateau", "time_limit"):
+        keyword: Any = {name: "long"}
+        with pytest.raises(fs.ObjectiveError, match=name):
+            fs.estimate("style_transfer", SMALL, SMALL, weights="random:0", **keyword)
     with pytest.raises(fs.MemoryLimitError, match="What would fit"):
         fs.estimate(
             "style_transfer", SMALL, SMALL, size=2048, weights="random:0", memory_limit="200MiB"
         )
+
+
+def test_a_time_limit_is_known() -> None:
+    found = fs.estimate("invert", SMALL, layers="conv2_1", weights="random:0", time_limit=0.01)
+    assert found.seconds == pytest.approx(found.seconds_at_most)
+    assert found.seconds < 5
+
+
+def test_dreams_hold_no_history() -> None:
+    """Of Ascent and of Adam, not of L-BFGS."""
+    picture = np.zeros((900, 900, 3), np.uint8)
+    more: Any = {"weights": "random:0"}
+    dreamt = fs.estimate("dream", picture, "conv1_1", octaves=1, iterations=10, **more)
+    same = fs.minimize.__name__, fs.Content(picture, "conv1_1")
+    inverted = fs.estimate(*same, optimizer="adam", scales=1, max_evaluations=10, **more)
+    assert dreamt.memory < 1.1 * inverted.memory
 
 
 def test_times_are_readable() -> None:

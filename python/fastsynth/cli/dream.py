@@ -131,6 +131,9 @@ def dream(options: argparse.Namespace) -> int:
         arguments["zoom"] = options.zoom
     if options.color is not None:
         arguments["color"] = options.color
+    if options.estimate:
+        print(synthesize.estimate("dream", options.picture, **arguments))
+        return 0
     if options.frames is not None:
         return _frames(options, arguments)
     if options.overwrite:
@@ -150,19 +153,19 @@ def visualize(options: argparse.Namespace) -> int:
     arguments = _shared(options)
     if arguments["size"] is None:
         del arguments["size"]
+    arguments |= {
+        "neuron": options.neuron,
+        "iterations": options.iterations,
+        "learning_rate": options.learning_rate,
+        "transforms": not options.no_transforms,
+    }
+    if options.estimate:
+        print(synthesize.estimate("visualize", layer, channel, **arguments))
+        return 0
     return commands._finish(
         options,
         options.output,
-        lambda callback: synthesize.visualize(
-            layer,
-            channel,
-            neuron=options.neuron,
-            iterations=options.iterations,
-            learning_rate=options.learning_rate,
-            transforms=not options.no_transforms,
-            callback=callback,
-            **arguments,
-        ),
+        lambda callback: synthesize.visualize(layer, channel, callback=callback, **arguments),
     )
 
 
@@ -223,7 +226,7 @@ def split_layer(text: str | None) -> tuple[str | None, int | None]:
 def _shared(options: argparse.Namespace) -> dict[str, Any]:
     names = (
         "size", "seed", "time_limit", "network", "weights", "download", "pooling", "backend",
-        "device", "precision", "threads", "trace",
+        "device", "precision", "threads", "trace", "memory_limit",
     )  # fmt: skip
     return {name: getattr(options, name) for name in names}
 
@@ -237,6 +240,17 @@ def _time(verb: argparse.ArgumentParser) -> None:
     )
     verb.add_argument(
         "--trace", metavar="FILE", help="append a line of JSON for each step: losses, time, memory"
+    )
+    verb.add_argument(
+        "--memory-limit",
+        metavar="SIZE",
+        help="peak memory of the process, such as 4GiB; what does not fit is refused before it "
+        "starts (default: four fifths of the machine's)",
+    )
+    verb.add_argument(
+        "--estimate",
+        action="store_true",
+        help="say what memory and time it would take (with --frames: each frame), and stop",
     )
 
 

@@ -93,6 +93,10 @@ def choose_provider(
     Raises DeviceError for one that is unknown or not built in, and for a precision that it does not
     have; never takes another in its place.
     """
+    if not isinstance(device, str):
+        raise DeviceError(
+            f'device must be a name such as "auto", "cpu" or "cuda:1", not {device!r}'
+        )
     available = available_providers()
 
     def provider(name: str, reason: str, index: str | None = None) -> Provider:

@@ -387,7 +387,7 @@ class _Run:
                     keep_state=self.checkpoint is not None,
                 )
             except (ValueError, KeyError) as error:
-                if state is None or isinstance(error, FastsynthError):
+                if state is None or isinstance(error, FastsynthError) or self.is_callers(error):
                     raise
                 raise CheckpointError(
                     f"the checkpoint's state does not fit this run: {error}"
@@ -413,13 +413,17 @@ class _Run:
                     keep_state=self.checkpoint is not None,
                 )
             except ValueError as error:
-                if state is None or isinstance(error, FastsynthError):
+                if state is None or isinstance(error, FastsynthError) or self.is_callers(error):
                     raise
                 raise CheckpointError(
                     f"the checkpoint's state does not fit this run: {error}"
                 ) from error
             names, weights = bound.objective.names, bound.objective.weights
             return result, dict(zip(names, weights, strict=True))
+
+    def is_callers(self, error: Exception) -> bool:
+        """Whether an error came out of the caller's callback."""
+        return self.reporter is not None and self.reporter.raised is error
 
 
 class _Reporter:
@@ -440,6 +444,7 @@ class _Reporter:
         self._pixels = [(v.height + 2 * margin) * (v.width + 2 * margin) for v in levels]
         self._spent = 0  # pixels × evaluations of finished levels
         self.interrupted = False  # by Ctrl-C while the caller's callback ran
+        self.raised: Exception | None = None  # by the caller's callback
 
     def goes_on(self, results: Sequence[LevelResult]) -> None:
         """Notes the levels that were done before."""
@@ -486,6 +491,9 @@ class _Reporter:
             except KeyboardInterrupt:
                 self.interrupted = True
                 return False
+            except Exception as error:
+                self.raised = error
+                raise
 
         return notify
 

@@ -11,13 +11,18 @@ import numpy as np
 
 from fastsynth._errors import ObjectiveError
 from fastsynth.objective import Canvas, plan, with_margin
-from fastsynth.optimize import StopRules, make_optimizer, run
-from fastsynth.render import schedule
+from fastsynth.optimize import LBFGS, Adam, Ascent, StopRules, make_optimizer, run
+from fastsynth.render import coarse_to_fine, schedule
 from fastsynth.render.refine import plan_level
 from fastsynth.render.tiling import foreign_bytes
 from fastsynth.synthesize.options import EngineOptions
 from fastsynth.synthesize.result import Result
-from fastsynth.synthesize.synthesizer import Synthesizer, limit_of
+from fastsynth.synthesize.synthesizer import (
+    Synthesizer,
+    checked_time,
+    limit_of,
+    plateau_rule,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -68,6 +73,7 @@ class Estimate:
     memory: peak resident memory of the process, in bytes
     seconds: wall time to be expected: levels that stop early do so as they usually do
     seconds_at_most: wall time if every level does all its evaluations
+    A time_limit cuts both short.
     levels: the same by level, coarse to fine
     """
 
@@ -177,8 +183,16 @@ class Rehearsal(Synthesizer):
             return Canvas(height, width, shrink, margin, wrap)
 
         limit = limit_of(run.get("memory_limit"), self.open(None, pooling))
+        plateau = plateau_rule(run.get("plateau", 0.01))
+        time_limit = checked_time(run.get("time_limit"))
+        refine = run.get("refine", coarse_to_fine)
         held = foreign_bytes(objective, networks, canvas_of(levels[-1]))
-        chosen = run.get("optimizer", "auto")
+        optimizer: str | Optimizer = run.get("optimizer", "auto")
+        if refine is not coarse_to_fine:  # dream, or visualize
+            is_dream = getattr(refine, "func", None) is coarse_to_fine
+            optimizer = Ascent(step=1.0) if is_dream else Adam()
+        elif optimizer != "auto":
+            optimizer = make_optimizer(optimizer)
         plans = [
             plan_level(
                 objective,
@@ -186,7 +200,7 @@ class Rehearsal(Synthesizer):
                 canvas_of(level),
                 networks,
                 optional=optional,
-                optimizer=chosen if chosen == "auto" else make_optimizer(chosen),
+                optimizer=optimizer,
                 limit=limit,
                 held=held,
             )
@@ -199,10 +213,14 @@ class Rehearsal(Synthesizer):
         if sum(work) < self.least:
             return result
         pace = self.trial(
-            plans[-1].objective, canvas_of(small(levels[-1])), init, networks, plans[-1].optimizer
+            plans[-1].objective,
+            canvas_of(small(levels[-1])),
+            init,
+            networks,
+            LBFGS() if isinstance(plans[-1].optimizer, Ascent) else plans[-1].optimizer,
         )
         share = 1.0
-        if run.get("plateau", 0.01) > 0 and run.get("optimizer") != "adam":
+        if plateau is not None and refine is coarse_to_fine and not isinstance(optimizer, Adam):
             share = (
                 FROM_PICTURE if job.get("arguments", {}).get("init") == "content" else FROM_NOISE
             )
@@ -220,6 +238,8 @@ class Rehearsal(Synthesizer):
                 )
             )
         most = pace.once + sum(level.seconds for level in found)
+        if time_limit is not None:
+            expected, most = min(expected, time_limit), min(most, time_limit)
         memory = max(level.memory for level in found)
         self.estimates.append(Estimate(memory, expected, most, tuple(found)))
         return result

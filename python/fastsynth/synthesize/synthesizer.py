@@ -208,11 +208,7 @@ class Synthesizer(Closing):
         optimizer = chosen if chosen == "auto" else make_optimizer(chosen)
         memory_limit = limit_of(run.get("memory_limit"), self.open(None, pooling))
         rules = StopRules(plateau=plateau_rule(run.get("plateau", 0.01)))
-        time_limit = run.get("time_limit")
-        if time_limit is not None and not (isinstance(time_limit, (int, float)) and time_limit > 0):
-            raise ObjectiveError(
-                f"time_limit must be a positive number of seconds, not {time_limit!r}"
-            )
+        time_limit = checked_time(run.get("time_limit"))
         # The seed is not used here, but by the verb's `init`.
         callback = run.get("callback")
         if callback is not None and not callable(callback):
@@ -232,7 +228,7 @@ class Synthesizer(Closing):
             )
         more: dict[str, Any] = {} if checkpoint is None else {"checkpoint": checkpoint}
         if getattr(refine, "func", refine) is coarse_to_fine:
-            more |= {"memory_limit": memory_limit, "optional": optional}
+            more["optional"] = optional
         bar = None
         with TraceWriter(run.get("trace"), verb=job.get("verb"), weights=self.weights.id) as trace:
             callback = trace.watching(callback)
@@ -254,6 +250,7 @@ class Synthesizer(Closing):
                     cancel=cancel,
                     margin=margin,
                     wrap=wrap,
+                    memory_limit=memory_limit,
                     **more,
                 )
             finally:
@@ -314,6 +311,13 @@ def limit_of(value: int | str | None, network: Network) -> int | None:
     """Bytes that a run may take. By default the machine's, where the network computes on it."""
     limit = parse_bytes(value)
     return default_limit() if limit is None and network.device in ("auto", "cpu") else limit
+
+
+def checked_time(limit: Any) -> float | None:
+    """The keyword `time_limit`, in seconds."""
+    if limit is not None and not (isinstance(limit, (int, float)) and limit > 0):
+        raise ObjectiveError(f"time_limit must be a positive number of seconds, not {limit!r}")
+    return limit
 
 
 def how(plan: LevelPlan | None) -> dict[str, Any]:

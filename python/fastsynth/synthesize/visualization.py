@@ -22,6 +22,7 @@ from fastsynth.objective import Activation, Canvas, plan
 from fastsynth.objective.activation import Channels, Neuron
 from fastsynth.optimize import Adam, StopRules, run
 from fastsynth.render import Level, LevelResult, Progress, Refined
+from fastsynth.render.tiling import plan_memory
 from fastsynth.synthesize.dreaming import FOREIGN, check_channels, default_layer, number
 from fastsynth.synthesize.record import record
 from fastsynth.synthesize.spectrum import Spectrum
@@ -194,10 +195,14 @@ def ascend(
     time_limit: float | None = None,
     callback: Callable[[Progress], bool | None] | None = None,
     cancel: _core.Cancel | None = None,
+    memory_limit: int | None = None,
     **__: object,
 ) -> Refined:
     """What `visualize` does in place of `coarse_to_fine`: one level, in Fourier space."""
     (level,) = levels
+    where = Canvas(level.height, level.width)
+    # Activations cannot be tiled: it fits, or it is refused.
+    plan_memory(objective, level, where, networks, optimizer=adam, limit=memory_limit)
     started = time.monotonic()
     spectrum = Spectrum(level.height, level.width)
 
@@ -224,7 +229,7 @@ def ascend(
             )
         )
 
-    with plan(objective, Canvas(level.height, level.width), networks, pool) as bound:
+    with plan(objective, where, networks, pool) as bound:
         label = bound.objective.names[0]
         canvas = _Canvas(bound, spectrum, np.random.default_rng(seed + 1) if transforms else None)
         first = wake(bound, spectrum, seed, AWAKE if whole else 0.0)
