@@ -133,6 +133,17 @@ def test_wrong_arguments_are_named() -> None:
         )
 
 
+def test_methods_are_of_their_synthesizer() -> None:
+    """The size in the error is the one that was asked for."""
+    with fs.Synthesizer(weights="random:0", network="vgg19") as synthesizer:
+        found = fs.estimate(synthesizer.invert, SMALL, layers="conv3_4")
+        assert found.memory > 50e6
+        with pytest.raises(fs.MemoryLimitError, match=r"^16384 × "):
+            fs.estimate(
+                synthesizer.invert, SMALL, layers="conv3_4", size=16384, memory_limit="2GiB"
+            )
+
+
 def test_a_time_limit_is_known() -> None:
     found = fs.estimate("invert", SMALL, layers="conv2_1", weights="random:0", time_limit=0.01)
     assert found.seconds == pytest.approx(found.seconds_at_most)
