@@ -7,6 +7,7 @@ steps are state tensors, all of them zero before the first step, except for the 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
@@ -53,19 +54,19 @@ class Moved:
     stuck: Tensor
 
 
-class Update:
+class Update(ABC):
     """The base of updates."""
 
     def __init__(self, size: int) -> None:
         self.size = size
 
+    @abstractmethod
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The state's tensors, float32, besides the image."""
-        raise NotImplementedError
 
+    @abstractmethod
     def build(self, builder: GraphBuilder, sampled: Sampled, state: State) -> Moved:
         """Adds the update's nodes."""
-        raise NotImplementedError
 
 
 def make_update(optimizer: Optimizer, size: int) -> Update:
