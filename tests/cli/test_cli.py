@@ -51,6 +51,7 @@ def test_verbs_write_their_picture(
     assert "random:1 weights" in capfd.readouterr().err
 
 
+@pytest.mark.usefixtures("alone")
 def test_an_estimate_is_told_and_nothing_made(
     files: tuple[str, str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

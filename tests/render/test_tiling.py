@@ -48,9 +48,8 @@ def test_counted_memory_is_what_is_taken(synthesizer) -> None:
             assert network.bound_bytes(*size, taps) == bound.core.memory_bytes
 
 
-def test_what_cannot_fit_fails_before_it_starts(synthesizer, monkeypatch) -> None:
-    # What other tests left in this process would count as the application's.
-    monkeypatch.setattr("fastsynth.render.refine.foreign_bytes", lambda *_: 0)
+@pytest.mark.usefixtures("alone")
+def test_what_cannot_fit_fails_before_it_starts(synthesizer) -> None:
     calls = []
     with pytest.raises(fs.MemoryLimitError) as caught:
         synthesizer.style_transfer(
