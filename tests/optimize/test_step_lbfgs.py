@@ -14,7 +14,7 @@ from fastsynth.network.builder import GraphBuilder, Tensor
 from fastsynth.network.resident import ResidentGraph
 from fastsynth.network.session import choose_provider
 from fastsynth.optimize import LBFGS, Adam, GradientDescent, StopRules, run
-from fastsynth.optimize.step import StepGraph, StepRun
+from fastsynth.optimize.step import Start, StepGraph, run_together
 from fastsynth.optimize.step_lbfgs import coefficients
 
 CPU = choose_provider("cpu")
@@ -42,7 +42,13 @@ class Valley:
         self.b = np.asarray(rng.uniform(0, 1, shape), np.float32)
         self.c = np.asarray(rng.uniform(0, 1, shape), np.float32)
 
-    def build(self, builder: GraphBuilder, image: Tensor, weights: Tensor) -> Nodes:
+    def build_beside(
+        self, others: Any, builder: GraphBuilder, images: Any, weights: Any
+    ) -> list[Nodes]:
+        every = zip((self, *others), images, weights, strict=True)
+        return [valley.build(image, share) for valley, image, share in every]
+
+    def build(self, image: Tensor, weights: Tensor) -> Nodes:
         x = image - self.c
         bowl = (x.square() * self.b).sum()
         value = (x.square() * self.a).sum() + bowl.square()
@@ -59,11 +65,25 @@ class Valley:
         return _core.FunctionObjective(function, self.a.size)
 
 
+def together(optimizer: Any, valleys: Any, *starts: Start) -> list[Any]:
+    first, *others = valleys
+    return run_together(StepGraph(first, optimizer, others), starts, CPU, 1)
+
+
+def outcome(optimizer: Any, start: Start) -> Any:
+    """A run's result; raises what it raised."""
+    (found,) = together(optimizer, [Valley()], start)
+    if isinstance(found, Exception):
+        raise found
+    return found
+
+
+MIDDLE = np.ones((3, *SIZE), np.float32) * 0.5
+
+
 def stepped(optimizer: Any, evaluations: int, plateau: Any = None, start: Any = None) -> Any:
-    first = np.ones((3, *SIZE), np.float32) * 0.5 if start is None else start
-    graph = StepGraph(Valley(), optimizer)
-    with StepRun(graph, first, CPU, 1) as level:
-        return level.run(StopRules(max_evaluations=evaluations, plateau=plateau))
+    rules = StopRules(max_evaluations=evaluations, plateau=plateau)
+    return outcome(optimizer, Start(MIDDLE if start is None else start, rules))
 
 
 @pytest.mark.parametrize(
@@ -171,19 +191,17 @@ def test_a_step_too_far_diverges_with_the_best_image() -> None:
 @pytest.mark.parametrize("optimizer", [Adam(), LBFGS(memory=4)])
 def test_a_restored_run_goes_on_bit_for_bit(optimizer: Any) -> None:
     whole = stepped(optimizer, 20)
-    first = np.ones((3, *SIZE), np.float32) * 0.5
-    graph = StepGraph(Valley(), optimizer)
-    with StepRun(graph, first, CPU, 1) as level:
-        rules = StopRules(max_evaluations=9, plateau=None)
-        state = level.run(rules, keep_state=True).state
+    state = outcome(
+        optimizer, Start(MIDDLE, StopRules(max_evaluations=9, plateau=None), keep_state=True)
+    ).state
     assert state is not None
-    with StepRun(graph, first, CPU, 1) as level:
-        level.restore(state)
-        rest = level.run(StopRules(max_evaluations=20, plateau=None))
+    rest = outcome(
+        optimizer, Start(MIDDLE, StopRules(max_evaluations=20, plateau=None), resume=state)
+    )
     assert np.array_equal(rest.x, whole.x)
     assert np.array_equal(rest.history.loss, whole.history.loss)
-    with StepRun(graph, first, CPU, 1) as level, pytest.raises(ValueError, match="state"):
-        level.restore({"x": 1})
+    with pytest.raises(ValueError, match="state"):
+        outcome(optimizer, Start(MIDDLE, StopRules(), resume={"x": 1}))
 
 
 def test_the_callback_sees_the_run_and_ends_it() -> None:
@@ -193,8 +211,40 @@ def test_the_callback_sees_the_run_and_ends_it() -> None:
         seen.append((event.evaluation, event.loss, event.best().shape, event.names))
         return len(seen) < 3
 
-    with StepRun(StepGraph(Valley(), Adam()), np.zeros((3, *SIZE), np.float32), CPU, 1) as level:
-        result = level.run(StopRules(max_evaluations=20), notify)
+    start = Start(np.zeros((3, *SIZE), np.float32), StopRules(max_evaluations=20), notify)
+    result = outcome(Adam(), start)
     assert result.reason == "cancelled"
     assert [item[0] for item in seen] == [1, 2, 3]
     assert seen[0][2:] == ((3, *SIZE), ["valley"])
+
+
+@pytest.mark.parametrize("optimizer", [GradientDescent(0.01), Adam(0.05), LBFGS(memory=4)])
+def test_images_of_one_graph_run_as_alone(optimizer: Any) -> None:
+    """Their own line searches, states and ends: one is cut short, one diverges, one is resumed."""
+    other = np.random.default_rng(5).random((3, *SIZE)).astype(np.float32)
+    long = StopRules(max_evaluations=30, plateau=None)
+    short = StopRules(max_evaluations=9, plateau=None)
+    broken = np.full_like(other, np.nan)
+
+    def fail(_: Any) -> None:
+        raise KeyError("the caller's own")
+
+    alone = [outcome(optimizer, Start(x, rules)) for x, rules in ((MIDDLE, long), (other, short))]
+    cut = outcome(optimizer, Start(other, short, keep_state=True))
+    rest = outcome(optimizer, Start(other, long, resume=cut.state))
+    found = together(
+        optimizer,
+        [Valley(), Valley(), Valley(), Valley(), Valley()],
+        Start(MIDDLE, long),
+        Start(other, short),
+        Start(broken, long),
+        Start(other, long, resume=cut.state),
+        Start(other, long, fail),
+    )
+    assert isinstance(found[2], DivergenceError)
+    assert isinstance(found[4], KeyError)
+    for wanted, result in zip([*alone, rest], [found[0], found[1], found[3]], strict=True):
+        assert result.evaluations == wanted.evaluations
+        assert result.reason == wanted.reason
+        assert np.array_equal(result.x, wanted.x)
+        assert np.array_equal(result.history.loss, wanted.history.loss)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -64,43 +64,127 @@ class WholeObjective:
 
         image: (1, 3, H, W); weights: (parts,), in the order of the parts.
         """
+        return self.build_beside((), builder, [image], [weights])[0]
+
+    def build_beside(
+        self,
+        others: Sequence[WholeObjective],
+        builder: GraphBuilder,
+        images: Sequence[Tensor],
+        weights: Sequence[Tensor],
+    ) -> list[Evaluated]:
+        """Adds the nodes of this objective's evaluation and of others' at images of their own.
+
+        The networks see all images at once. The others must be `is_like` this one.
+        """
         from fastsynth.network.whole import WholeNetwork
 
-        shares = [weights.gather(np.array([index], np.int64)) for index in range(len(self.parts))]
-        values: list[Tensor | None] = [None] * len(self.parts)
-        gradient: Tensor | None = None
+        every = [
+            _Building(whole, image, share)
+            for whole, image, share in zip((self, *others), images, weights, strict=True)
+        ]
+        count = len(every)
+        joined = images[0] if count == 1 else builder.concat(images, 0)
         for number, (name, network) in enumerate(self.networks.items()):
-            own = [i for i, p in enumerate(self.parts) if p.layer is not None and p.network == name]
-            taps = tuple(
-                layer for layer in network.layers if any(self.parts[i].layer == layer for i in own)
-            )
             prefix = f"network{number}." if len(self.networks) > 1 else ""
-            whole = WholeNetwork(builder, network, image, prefix=prefix, size=self.size, taps=taps)
-            cotangents: dict[str, Tensor] = {}
-            for i in own:
-                term, layer = self.parts[i].term, self.parts[i].layer
-                assert isinstance(term, _core.LayerTerm)
-                assert layer is not None
-                shape = whole.shapes[layer][1:]
-                value, slope = layer_form(
-                    term,
-                    self.names[i],
-                    whole.features[layer],
-                    (shape[0], shape[1], shape[2]),
-                    shares[i],
+            taps = self.taps(name)
+            whole = WholeNetwork(
+                builder, network, joined, prefix=prefix, size=self.size, taps=taps, count=count
+            )
+            cotangents: dict[str, list[Tensor]] = {tap: [] for tap in taps}
+            for place, building in enumerate(every):
+                features = {
+                    tap: feature if count == 1 else feature.slice(0, place, place + 1)
+                    for tap, feature in whole.features.items()
+                }
+                for tap, slope in building.see(name, features, whole.shapes).items():
+                    cotangents[tap].append(slope)
+            pulled = whole.gradient(
+                {
+                    tap: slopes[0] if count == 1 else builder.concat(slopes, 0)
+                    for tap, slopes in cotangents.items()
+                }
+            )
+            for place, building in enumerate(every):
+                building.add(pulled if count == 1 else pulled.slice(0, place, place + 1))
+        return [building.done() for building in every]
+
+    def taps(self, network: str | None) -> tuple[str, ...]:
+        """The layers of a network that parts look at, shallow to deep."""
+        wanted = {part.layer for part in self.parts if part.network == network and part.layer}
+        return tuple(layer for layer in self.networks[network].layers if layer in wanted)
+
+    def is_like(self, other: WholeObjective) -> bool:
+        """Whether both may be built beside one another: equal sizes, weights, taps, device."""
+
+        def key(whole: WholeObjective) -> object:
+            return whole.size, [
+                (
+                    name,
+                    network.architecture.name,
+                    network.pooling,
+                    network.execution,
+                    id(network.parameters),
+                    whole.taps(name),
                 )
-                values[i] = value
-                known = cotangents.get(layer)
-                cotangents[layer] = slope if known is None else known + slope
-            pulled = whole.gradient(cotangents)
-            gradient = pulled if gradient is None else gradient + pulled
-        for i, part in enumerate(self.parts):
+                for name, network in whole.networks.items()
+            ]
+
+        return key(self) == key(other)
+
+
+class _Building:
+    """One image's evaluation under construction."""
+
+    def __init__(self, whole: WholeObjective, image: Tensor, weights: Tensor) -> None:
+        self._whole, self._image, self._weights = whole, image, weights
+        self._shares = [
+            weights.gather(np.array([index], np.int64)) for index in range(len(whole.parts))
+        ]
+        self._values: dict[int, Tensor] = {}
+        self._gradient: Tensor | None = None
+
+    def see(
+        self,
+        network: str | None,
+        features: Mapping[str, Tensor],
+        shapes: Mapping[str, tuple[int, ...]],
+    ) -> dict[str, Tensor]:
+        """The parts that look at a network: dLoss/dFeature of its taps, (1, C, H, W)."""
+        cotangents: dict[str, Tensor] = {}
+        for i, part in enumerate(self._whole.parts):
+            if part.layer is None or part.network != network:
+                continue
+            assert isinstance(part.term, _core.LayerTerm)
+            channels, rows, columns = shapes[part.layer]
+            self._values[i], slope = layer_form(
+                part.term,
+                self._whole.names[i],
+                features[part.layer],
+                (channels, rows, columns),
+                self._shares[i],
+            )
+            known = cotangents.get(part.layer)
+            cotangents[part.layer] = slope if known is None else known + slope
+        return cotangents
+
+    def add(self, gradient: Tensor) -> None:
+        """A summand of the gradient, (1, 3, H, W)."""
+        self._gradient = gradient if self._gradient is None else self._gradient + gradient
+
+    def done(self) -> Evaluated:
+        """The parts that look at pixels, and all together."""
+        whole = self._whole
+        for i, part in enumerate(whole.parts):
             if isinstance(part.term, _core.ImageTerm):
-                values[i], slope = image_form(part.term, self.names[i], image, self.size, shares[i])
-                gradient = slope if gradient is None else gradient + slope
-        assert gradient is not None
-        weighted = builder.concat([v for v in values if v is not None], 0) * weights
-        return Evaluated(weighted.sum(), weighted, gradient)
+                self._values[i], slope = image_form(
+                    part.term, whole.names[i], self._image, whole.size, self._shares[i]
+                )
+                self.add(slope)
+        assert self._gradient is not None
+        builder, every = self._weights.builder, range(len(whole.parts))
+        weighted = builder.concat([self._values[i] for i in every], 0) * self._weights
+        return Evaluated(weighted.sum(), weighted, self._gradient)
 
 
 def weights_of(parts: Sequence[Part]) -> tuple[float, ...]:

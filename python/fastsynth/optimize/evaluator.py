@@ -30,7 +30,7 @@ class Evaluator(Closing):
         b = GraphBuilder()
         image, weights = b.input("image", shape), b.input("weights", self._weights.shape)
         b.input("gradient", shape)
-        evaluated = objective.build(b, image, weights)
+        evaluated = objective.build_beside((), b, [image], [weights])[0]
         b.output(NEXT + "gradient", evaluated.gradient, shape)
         norm = evaluated.gradient.abs().sum()
         report = b.concat([evaluated.loss, norm, evaluated.parts], 0)

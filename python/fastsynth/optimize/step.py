@@ -3,13 +3,17 @@
 `StepGraph` is composed from an objective's nodes and an update's. Its inputs are the image, the
 parts' weights and the state; its outputs the next of each, and a report of REPORT numbers and the
 parts' losses. What goes on between host and device is these few numbers.
+
+Several images of one size may share a graph: the network sees them at once, as one batch, and
+terms, update and state are each image's own. So are the rules that end its run: an image whose run
+is over keeps what it had then, while the graph goes on for the others.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -22,7 +26,7 @@ from fastsynth.network.builder import GraphBuilder
 from fastsynth.network.resident import NEXT, ResidentGraph
 from fastsynth.optimize.loop import UNLIMITED, History, RunResult, StopRules
 from fastsynth.optimize.optimizers import Optimizer
-from fastsynth.optimize.step_updates import Sampled, make_update
+from fastsynth.optimize.step_updates import Sampled, Update, make_update
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,7 +34,7 @@ if TYPE_CHECKING:
     from fastsynth.network.builder import Tensor
     from fastsynth.network.session import Provider
 
-__all__ = ["REPORT", "StepEvent", "StepGraph", "StepRun"]
+__all__ = ["REPORT", "StepEvent", "StepGraph", "StepRun", "run_together"]
 
 # The first numbers of a report: the loss, the largest |∂L/∂x|, whether an iteration is complete,
 # whether no lower point can be found.
@@ -60,19 +64,29 @@ class Whole(Protocol):
     @property
     def size(self) -> tuple[int, int]: ...
 
-    def build(self, builder: GraphBuilder, image: Tensor, weights: Tensor) -> Evaluation: ...
+    def build_beside(
+        self,
+        others: Sequence[Any],
+        builder: GraphBuilder,
+        images: Sequence[Tensor],
+        weights: Sequence[Tensor],
+    ) -> Sequence[Evaluation]: ...
 
 
 class StepGraph:
-    """One iteration of an optimiser on an objective as one ONNX graph.
+    """One iteration of an optimiser as one ONNX graph, for one image or for several.
 
+    objective, others: one for each image; they must fit together (`WholeObjective.is_like`).
     builder: the graph, whose `model` gives its bytes.
-    state: shapes of the state tensors: "image" (1, 3, H, W) and others, which begin as zeros.
+    state: shapes of an image's state tensors: "image" (1, 3, H, W) and others, which begin as
+        zeros. Where there are several images, ".0", ".1" … behind a name tells whose it is.
+    names, weights, size: of the first image's objective.
     """
 
-    def __init__(self, objective: Whole, optimizer: Optimizer) -> None:
+    def __init__(self, objective: Whole, optimizer: Optimizer, others: Sequence[Whole] = ()) -> None:
         height, width = objective.size
-        size, parts = 3 * height * width, len(objective.names)
+        size = 3 * height * width
+        self.objectives: tuple[Whole, ...] = (objective, *others)
         self.names, self.weights, self.size = objective.names, objective.weights, objective.size
         update = make_update(optimizer, size)
         shape = (1, 3, height, width)
@@ -84,10 +98,21 @@ class StepGraph:
             **update.shapes(),
         }
         b = self.builder = GraphBuilder()
-        given = {name: b.input(name, dims) for name, dims in self.state.items()}
-        weights = b.input("weights", (parts,))
-        evaluated = objective.build(b, given["image"], weights)
+        every = range(len(self.objectives))
+        given = [
+            {name: b.input(self.place(name, k), dims) for name, dims in self.state.items()}
+            for k in every
+        ]
+        weights = [b.input(self.place("weights", k), (len(self.objectives[k].names),)) for k in every]
+        found = objective.build_beside(others, b, [own["image"] for own in given], weights)
+        reports = [self._add(k, given[k], found[k], update) for k in every]
+        b.output("report", b.concat(reports, 0), (sum(self.widths),))
 
+    def _add(
+        self, k: int, given: Mapping[str, Tensor], evaluated: Evaluation, update: Update
+    ) -> Tensor:
+        """What becomes of an image and its state; its report."""
+        b, size = self.builder, update.size
         image = given["image"].reshape((1, size))
         gradient = evaluated.gradient.reshape((1, size))
         largest = gradient.abs().reduced("ReduceMax", [1]).reshape((1,))
@@ -104,18 +129,28 @@ class StepGraph:
             "best_loss": b.where(better, evaluated.loss, b.where(first, 3e38, given["best_loss"])),
         }
         for name, dims in self.state.items():
-            b.output(NEXT + name, after[name], dims)
-        report = [evaluated.loss, largest, moved.moved, moved.stuck, evaluated.parts]
-        b.output("report", b.concat(report, 0), (len(REPORT) + parts,))
+            b.output(NEXT + self.place(name, k), after[name], dims)
+        return b.concat([evaluated.loss, largest, moved.moved, moved.stuck, evaluated.parts], 0)
+
+    @property
+    def widths(self) -> list[int]:
+        """Numbers in the report of each image."""
+        return [len(REPORT) + len(objective.names) for objective in self.objectives]
+
+    def place(self, name: str, k: int) -> str:
+        """What the k-th image's tensor of a name is called in the graph."""
+        return name if len(self.objectives) == 1 else f"{name}.{k}"
 
     def first_state(self, image: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-        """The state before the first step."""
+        """An image's state before the first step."""
         state = {name: np.zeros(dims, np.float32) for name, dims in self.state.items()}
         state["image"] = np.asarray(image, np.float32).reshape(self.state["image"])
         return state
 
-    def open(self, image: NDArray[np.float32], provider: Provider, threads: int) -> ResidentGraph:
-        """The graph on a provider, before its first step from an image (3, H, W)."""
+    def open(
+        self, images: Sequence[NDArray[np.float32]], provider: Provider, threads: int
+    ) -> ResidentGraph:
+        """The graph on a provider, before its first step from images (3, H, W)."""
         b = self.builder
         names = b.used_parameters()
         return ResidentGraph(
@@ -123,10 +158,19 @@ class StepGraph:
             {name: b.parameters[name] for name in names},
             provider,
             threads,
-            state=self.first_state(image),
-            fixed={"weights": np.asarray(self.weights, np.float32)},
-            report=("report", len(REPORT) + len(self.names)),
-            in_place=["history"] if "history" in self.state else [],
+            state={
+                self.place(name, k): array
+                for k, image in enumerate(images)
+                for name, array in self.first_state(image).items()
+            },
+            fixed={
+                self.place("weights", k): np.asarray(objective.weights, np.float32)
+                for k, objective in enumerate(self.objectives)
+            },
+            report=("report", sum(self.widths)),
+            in_place=[
+                self.place("history", k) for k in range(len(images)) if "history" in self.state
+            ],
         )
 
 
@@ -151,40 +195,41 @@ class StepEvent:
         return self._run.state()
 
 
-class StepRun(Closing):
-    """A run of a step graph. Close it when its level is done.
+Callback = Callable[[StepEvent], "bool | None"]
 
-    shape: of the image. What `fastsynth.optimize.run` does with the engine's objectives.
+
+class StepRun:
+    """One image's run in a step graph that is open: its numbers, and what ends it.
+
+    graph, resident: the graph; k: the image's place in it. shape: of the image.
     """
 
     def __init__(
-        self,
-        graph: StepGraph,
-        image: NDArray[np.float32],
-        provider: Provider,
-        threads: int,
+        self, graph: StepGraph, resident: ResidentGraph, k: int, shape: tuple[int, ...]
     ) -> None:
-        self._graph = graph
-        self._shape = image.shape
-        self._on_host = provider.name == "CPUExecutionProvider"
-        self._resident = graph.open(image, provider, threads)
+        self._graph, self._resident, self._k, self._shape = graph, resident, k, shape
+        self._names = graph.objectives[k].names
         self._reports: list[NDArray[np.float32]] = []
         self._seconds: list[float] = []
         self._iteration: list[int] = []
         self._iterations = 0
         self._earlier = 0.0
+        self.result: RunResult | None = None
+        self.error: BaseException | None = None
 
     def best(self) -> NDArray[np.float32]:
         """The image with the least loss so far; at first the start."""
-        name = "best" if self._reports else "image"
-        found: NDArray[np.float32] = self._resident.read(name).reshape(self._shape)
-        return found
+        found: NDArray[np.float32] = self._read("best" if self._reports else "image")
+        return found.reshape(self._shape)
+
+    def _read(self, name: str) -> NDArray[Any]:
+        return self._resident.read(self._graph.place(name, self._k))
 
     def state(self) -> dict[str, Any]:
         """All that `restore` needs."""
-        width = len(REPORT) + len(self._graph.names)
+        width = len(REPORT) + len(self._names)
         return {
-            "step": {name: self._resident.read(name) for name in self._resident.names()},
+            "step": {name: self._read(name) for name in self._graph.state},
             "iterations": self._iterations,
             "reports": np.array(self._reports, np.float32).reshape(-1, width),
             "seconds": np.array(self._seconds, np.float64),
@@ -200,37 +245,31 @@ class StepRun(Closing):
             if found[name].shape != shape or found[name].dtype != np.float32:
                 raise ValueError(f"{name} has shape {found[name].shape}; expected {shape}")
         for name, array in found.items():
-            self._resident.write(name, array)
+            self._resident.write(self._graph.place(name, self._k), array)
         self._reports = list(state["reports"])
         self._seconds = [float(second) for second in state["seconds"]]
         self._iteration = [int(number) for number in state["iteration"]]
         self._iterations = int(state["iterations"])
         self._earlier = self._seconds[-1] if self._seconds else 0.0
 
-    def run(
-        self,
-        rules: StopRules,
-        callback: Callable[[StepEvent], bool | None] | None = None,
-        *,
-        cancel: Cancel | None = None,
-        keep_state: bool = False,
-    ) -> RunResult:
-        """Steps until a rule or the caller ends it.
-
-        On the CPU the host looks after every step; elsewhere some times a second, so that a rule
-        may be seen a few steps late. `max_evaluations` is never exceeded.
-
-        Raises DivergenceError as the engine's loop does.
-        """
+    def begin(
+        self, rules: StopRules, callback: Callback | None, cancel: Cancel | None, *, keep_state: bool
+    ) -> None:
+        """Sets what ends the run, and starts its clock."""
+        self._rules, self._callback, self._cancel = rules, callback, cancel
+        self._keep_state = keep_state
         self._begun = time.monotonic()
-        self._pace = 0.0  # seconds of a step
-        try:
-            reason = self._until(rules, callback, cancel)
-        except KeyboardInterrupt:
-            reason = "interrupted"
-        history = np.array(self._reports, np.float64).reshape(-1, len(REPORT) + self._parts)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is a result or an error."""
+        return self.result is not None or self.error is not None
+
+    def end(self, reason: str) -> None:
+        """Makes the result of what is known now."""
+        history = np.array(self._reports, np.float64).reshape(-1, len(REPORT) + len(self._names))
         losses = np.where(np.isfinite(history[:, :2]).all(1), history[:, 0], np.nan)
-        return RunResult(
+        self.result = RunResult(
             x=self.best(),
             loss=self._least(),
             reason=reason,
@@ -238,21 +277,17 @@ class StepRun(Closing):
             iterations=self._iterations,
             seconds=self._now(),
             history=History(
-                names=self._graph.names,
+                names=self._names,
                 iteration=np.array(self._iteration, np.int64),
                 seconds=np.array(self._seconds, np.float64),
                 loss=losses,
                 parts=history[:, len(REPORT) :],
             ),
-            average=self._resident.read("average").reshape(self._shape)
+            average=self._read("average").reshape(self._shape)
             if "average" in self._graph.state
             else None,
-            state=self.state() if keep_state else None,
+            state=self.state() if self._keep_state else None,
         )
-
-    @property
-    def _parts(self) -> int:
-        return len(self._graph.names)
 
     def _now(self) -> float:
         return self._earlier + time.monotonic() - self._begun
@@ -262,62 +297,52 @@ class StepRun(Closing):
         good = [float(r[0]) for r in self._reports[:last] if np.isfinite(r[:2]).all()]
         return min(good, default=math.inf)
 
-    def _until(
-        self,
-        rules: StopRules,
-        callback: Callable[[StepEvent], bool | None] | None,
-        cancel: Cancel | None,
-    ) -> str:
-        most = UNLIMITED if rules.max_evaluations is None else rules.max_evaluations
-        while True:
-            if reason := self._over(rules, cancel):
-                return reason
-            before = self._iterations
-            steps = self._steps(int(most) - len(self._reports))
-            began = time.monotonic()
-            reports = self._resident.run(steps)
-            self._pace = (time.monotonic() - began) / steps
-            for report in reports:
-                self._seconds.append(self._now())
-                self._iteration.append(self._iterations)
-                self._reports.append(report)
-                self._iterations += int(report[2] > 0.5)
-            if reason := self._ended(reports[-1], rules):
-                return reason
-            if callback is not None and self._iterations > before:
-                event = StepEvent(
-                    self._iterations,
-                    len(self._reports),
-                    float(reports[-1][0]),
-                    list(self._graph.names),
-                    [float(value) for value in reports[-1][len(REPORT) :]],
-                    self._now(),
-                    self,
-                )
-                if callback(event) is False:
-                    return "cancelled"
-
-    def _over(self, rules: StopRules, cancel: Cancel | None) -> str:
-        """Why the run is to end before another step; "" where it is not."""
-        done = len(self._reports)
+    def look(self) -> int:
+        """Steps that the rules allow; ends the run where they allow none."""
+        rules, done = self._rules, len(self._reports)
         limit = math.inf if rules.time_limit is None else rules.time_limit
         reasons = {
             "iterations": rules.max_iterations is not None
             and self._iterations >= rules.max_iterations,
-            "plateau": self._on_plateau(rules),
-            "cancelled": cancel is not None and cancel.is_set(),
+            "plateau": self._on_plateau(),
+            "cancelled": self._cancel is not None and self._cancel.is_set(),
             "evaluations": rules.max_evaluations is not None and done >= rules.max_evaluations,
             "time": done > 0 and self._now() >= limit,
         }
-        return next((reason for reason, holds in reasons.items() if holds), "")
+        for reason, holds in reasons.items():
+            if holds:
+                self.end(reason)
+                return 0
+        most = UNLIMITED if rules.max_evaluations is None else rules.max_evaluations
+        return int(most) - done
 
-    def _steps(self, left: int) -> int:
-        """How many steps the host may start before it looks again."""
-        if self._on_host or self._pace == 0.0:
-            return 1
-        return max(1, min(left, MOST_STEPS, int(BATCH_SECONDS / self._pace)))
+    def take(self, reports: NDArray[np.float32]) -> None:
+        """Notes the reports of steps, tells the callback, and ends the run where they say so."""
+        before = self._iterations
+        for report in reports:
+            self._seconds.append(self._now())
+            self._iteration.append(self._iterations)
+            self._reports.append(report)
+            self._iterations += int(report[2] > 0.5)
+        try:
+            if reason := self._ended(reports[-1]):
+                self.end(reason)
+            elif self._callback is not None and self._iterations > before:
+                event = StepEvent(
+                    self._iterations,
+                    len(self._reports),
+                    float(reports[-1][0]),
+                    list(self._names),
+                    [float(value) for value in reports[-1][len(REPORT) :]],
+                    self._now(),
+                    self,
+                )
+                if self._callback(event) is False:
+                    self.end("cancelled")
+        except Exception as error:  # this image's own; the others are not to blame
+            self.error = error
 
-    def _ended(self, report: NDArray[np.float32], rules: StopRules) -> str:
+    def _ended(self, report: NDArray[np.float32]) -> str:
         finite = bool(np.isfinite(report[:2]).all())
         searching = "search" in self._graph.state and len(self._reports) > 1
         if not finite and (not searching or report[3] > 0.5):
@@ -329,19 +354,103 @@ class StepRun(Closing):
             if math.isfinite(self._least()):
                 error.image = self.best()
             raise error
-        if finite and report[1] <= rules.gradient_tolerance:
+        if finite and report[1] <= self._rules.gradient_tolerance:
             return "gradient"
         return "line-search" if report[3] > 0.5 else ""
 
-    def _on_plateau(self, rules: StopRules) -> bool:
-        if rules.plateau is None:
+    def _on_plateau(self) -> bool:
+        if self._rules.plateau is None:
             return False
-        window, drop = rules.plateau
+        window, drop = self._rules.plateau
         if drop <= 0 or len(self._reports) <= window:
             return False
         before = self._least(-window)
         return before - self._least() < drop * abs(before)
 
+
+class OpenGraph(Closing):
+    """A step graph on a provider with the runs of its images. Close it when its level is done."""
+
+    def __init__(
+        self,
+        graph: StepGraph,
+        images: Sequence[NDArray[np.float32]],
+        provider: Provider,
+        threads: int,
+    ) -> None:
+        self._looks_always = provider.name == "CPUExecutionProvider"
+        self._widths = graph.widths
+        self._resident = graph.open(images, provider, threads)
+        self.runs = [
+            StepRun(graph, self._resident, k, image.shape) for k, image in enumerate(images)
+        ]
+
+    def go(self) -> None:
+        """Steps until every run that has begun is over.
+
+        On the CPU the host looks after every step; elsewhere some times a second, so that a rule
+        may be seen a few steps late. `max_evaluations` is never exceeded.
+        """
+        pace = 0.0  # seconds of a step
+        ends = np.cumsum(self._widths)
+        try:
+            while True:
+                allowed = [(run, run.look()) for run in self.runs if not run.is_over]
+                left = [steps for run, steps in allowed if not run.is_over]
+                if not left:
+                    return
+                steps = self._steps(min(left), pace)
+                began = time.monotonic()
+                reports = np.split(self._resident.run(steps), ends[:-1], axis=1)
+                pace = (time.monotonic() - began) / steps
+                for run, own in zip(self.runs, reports, strict=True):
+                    if not run.is_over:
+                        run.take(own)
+        except KeyboardInterrupt:
+            for run in self.runs:
+                if not run.is_over:
+                    run.end("interrupted")
+
+    def _steps(self, left: int, pace: float) -> int:
+        """How many steps the host may start before it looks again."""
+        if self._looks_always or pace == 0.0:
+            return 1
+        return max(1, min(left, MOST_STEPS, int(BATCH_SECONDS / pace)))
+
     def close(self) -> None:
         """Releases the device's memory; a second call does nothing."""
         self._resident.close()
+
+
+@dataclass(eq=False)
+class Start:
+    """What one image's run begins with: its first picture (3, H, W), and as of `run`."""
+
+    image: NDArray[np.float32]
+    rules: StopRules
+    callback: Callback | None = None
+    cancel: Cancel | None = None
+    resume: Mapping[str, Any] | None = None
+    keep_state: bool = False
+
+
+def run_together(
+    graph: StepGraph, starts: Sequence[Start], provider: Provider, threads: int
+) -> list[RunResult | BaseException]:
+    """Runs a step graph's images to their ends; what fastsynth.optimize.run does in the engine.
+
+    Gives each image's result, or what it raised: DivergenceError as the engine's loop does,
+    ValueError for a state that does not fit, and what its callback raised. Raises DeviceError or
+    MemoryLimitError where the graph cannot run.
+    """
+    with OpenGraph(graph, [start.image for start in starts], provider, threads) as opened:
+        for run, start in zip(opened.runs, starts, strict=True):
+            run.begin(start.rules, start.callback, start.cancel, keep_state=start.keep_state)
+            try:
+                if start.resume is not None:
+                    run.restore(start.resume)
+            except (ValueError, KeyError) as error:
+                run.error = error
+        opened.go()
+        found = [run.error or run.result for run in opened.runs]
+    return [outcome for outcome in found if outcome is not None]

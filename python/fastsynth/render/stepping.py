@@ -13,6 +13,7 @@ from fastsynth.objective import WholeObjective
 from fastsynth.objective.base import ContentImages
 from fastsynth.objective.plan import balanced_weights, check_layers, unique_names
 from fastsynth.objective.whole import weights_of
+from fastsynth.render.meeting import Asked, run_or_meet
 
 if TYPE_CHECKING:
     import numpy as np
@@ -100,14 +101,13 @@ def run_steps(
     resume: Mapping[str, Any] | None,
     keep_state: bool,
 ) -> tuple[RunResult, dict[str, float]]:
-    """One level; the result, and the weights of the loss's parts."""
-    from fastsynth.optimize.step import StepGraph, StepRun
+    """One level; the result, and the weights of the loss's parts.
+
+    In a thread that has joined a Meeting, together with the levels of others.
+    """
+    from fastsynth.optimize.step import Start
 
     whole = balanced(whole, first)
-    network = next(iter(whole.networks.values()))
-    graph = StepGraph(whole, optimizer)
-    with StepRun(graph, first, network.execution, network.threads) as run:
-        if resume is not None:
-            run.restore(resume)
-        result = run.run(rules, callback, cancel=cancel, keep_state=keep_state)
+    start = Start(first, rules, callback, cancel, resume, keep_state)
+    result = run_or_meet(Asked(whole, optimizer, start))
     return result, dict(zip(whole.names, whole.weights, strict=True))
