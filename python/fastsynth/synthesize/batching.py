@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,17 +18,21 @@ from typing import TYPE_CHECKING, Any
 from fastsynth._errors import FastsynthError, ImageError, ObjectiveError
 from fastsynth._machine import available_memory, usable_cores
 from fastsynth.image import check_writable
+from fastsynth.render.meeting import Meeting
 from fastsynth.synthesize.batch_report import BatchItem, BatchReport
 from fastsynth.synthesize.batch_work import Outcome, Settings, Task, Worker, key_of
 from fastsynth.synthesize.jobs import check_job, is_pixel_verb
 from fastsynth.synthesize.manifest import Row, as_row, merged, read_manifest, texts_in
 from fastsynth.synthesize.scheduling import (
+    MOST_TOGETHER,
     USABLE,
     Schedule,
     at_once,
     checked_parallel,
     output_pixels,
+    runs_steps,
     split,
+    steps_on_device,
 )
 from fastsynth.synthesize.synthesizer import Synthesizer
 
@@ -71,6 +76,8 @@ def batch(
     quality, bit_depth: of the files, see Result.save.
     parallel: jobs at a time; the threads are shared out among them, and memory bounds them. Default
         1; "auto": as many as there are threads, where memory allows. The pictures are the same.
+        With step graphs (backend="step"; every device but the CPU) jobs at a time are one batch:
+        those of a size are optimised together in one graph; there the default is "auto".
     ray: "auto" (the Ray cluster that runs here), its address, or "local" (one for this batch): the
         jobs are done by the cluster's workers, `parallel` of them (default "auto": as many as it
         has room for). Inputs and outputs must be in a folder that all machines see.
@@ -102,9 +109,7 @@ def batch(
         bit_depth=bit_depth,
         trace=None if trace is None else Path(trace),
     )
-    if parallel is None:
-        parallel = 1 if ray is None else "auto"
-    elif parallel != "auto":
+    if parallel is not None and parallel != "auto":
         checked_parallel(parallel)
     run = _Batch(settings, parallel, callback, cancel)
     return run.all(rows, defaults or {}, progress, ray)
@@ -115,7 +120,7 @@ class _Batch:
     """A batch on its way; fields as the arguments of `batch`."""
 
     settings: Settings
-    parallel: int | str
+    parallel: int | str | None
     callback: Callable[[BatchItem], bool | None] | None
     cancel: _core.Cancel | None
     bar: BatchBar | None = None
@@ -145,7 +150,7 @@ class _Batch:
                     ray,
                     tasks,
                     self.settings,
-                    parallel=self.parallel,
+                    parallel=self.parallel or "auto",
                     over=self.over,
                     ended=self.is_cut_short,
                 )
@@ -225,8 +230,11 @@ class _Batch:
             return
         try:
             threads = synthesizer.pool.threads if synthesizer is not None else usable_cores()
-            memory = None if self.parallel == 1 else available_memory()
-            ways = at_once(self.parallel, threads, tasks, memory)
+            elsewhere = steps_on_device(tasks[0].engine)
+            parallel = self.parallel or ("auto" if elsewhere else 1)
+            memory = None if parallel == 1 else available_memory()
+            # A device's batch does not depend on how many threads the host has.
+            ways = at_once(parallel, MOST_TOGETHER if elsewhere else threads, tasks, memory)
             if ways > 1:
                 self.side_by_side(tasks, synthesizer, split(threads, ways), memory)
                 return
@@ -265,16 +273,21 @@ class _Batch:
         threads: Sequence[int],
         memory: int | None,
     ) -> None:
-        """Several tasks at a time, each lane with threads of its own."""
+        """Several tasks at a time, each lane with threads of its own.
+
+        With step graphs the lanes meet at each level, and those that are alike share its graph.
+        """
         schedule = Schedule(tasks, memory=None if memory is None else int(memory * USABLE))
         turn, stopping = threading.Condition(), threading.Event()
+        meeting = Meeting(len(threads)) if runs_steps(tasks[0].engine) else None
 
         def next_task() -> Task | None:
             with turn:
                 while schedule.waiting and not (self.interrupted or stopping.is_set()):
                     if (task := schedule.take()) is not None:
                         return task
-                    turn.wait()
+                    with meeting.away() if meeting is not None else nullcontext():
+                        turn.wait()
                 return None
 
         def work(mine: Synthesizer | None) -> None:
@@ -289,14 +302,18 @@ class _Batch:
 
         def lane(count: int) -> None:
             try:
-                if synthesizer is None:
-                    work(None)
-                else:
-                    with synthesizer.with_threads(count) as mine:
-                        work(mine)
+                with meeting.joined() if meeting is not None else nullcontext():
+                    begin(count)
             except BaseException:
                 stop()
                 raise
+
+        def begin(count: int) -> None:
+            if synthesizer is None:
+                work(None)
+            else:
+                with synthesizer.with_threads(count) as mine:
+                    work(mine)
 
         def stop() -> None:
             stopping.set()

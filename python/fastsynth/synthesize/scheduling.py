@@ -15,11 +15,20 @@ from fastsynth.synthesize.jobs import IMAGES
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Schedule", "at_once", "memory_of", "output_pixels", "split"]
+__all__ = [
+    "Schedule",
+    "at_once",
+    "memory_of",
+    "output_pixels",
+    "runs_steps",
+    "split",
+    "steps_on_device",
+]
 
 ATTEMPTS = 5  # of a job whose workers are lost
 MOST = 1024  # jobs at a time
 USABLE = 0.8  # of the memory that is there
+MOST_TOGETHER = 8  # pictures in one step graph, where nobody says how many
 
 logger = logging.getLogger("fastsynth")
 
@@ -95,6 +104,23 @@ def memory_of(pixels: int, engine: Mapping[str, Any]) -> int:
         None, "auto", "cpu",
     )  # fmt: skip
     return (64 << 20) + pixels * (2048 if native else 4096)
+
+
+def steps_on_device(engine: Mapping[str, Any]) -> bool:
+    """Whether an engine's runs are step graphs on a device of their own, not on the CPU."""
+    return runs_steps(engine) and engine.get("device") not in (None, "auto", "cpu")
+
+
+def runs_steps(engine: Mapping[str, Any]) -> bool:
+    """Whether an engine's runs are step graphs.
+
+    >>> runs_steps({"backend": "step"}), runs_steps({"device": "cuda"}), runs_steps({})
+    (True, True, False)
+    """
+    backend = engine.get("backend", "auto")
+    return backend == "step" or (
+        backend == "auto" and engine.get("device") not in (None, "auto", "cpu")
+    )
 
 
 def output_pixels(arguments: Mapping[str, Any], base: Path) -> tuple[int, str]:
