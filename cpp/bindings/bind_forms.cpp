@@ -6,9 +6,11 @@
 #include "bindings.hpp"
 #include "fastsynth/network/network.hpp"
 #include "fastsynth/objective/activation.hpp"
+#include "fastsynth/objective/guided_terms.hpp"
 #include "fastsynth/objective/image_terms.hpp"
 #include "fastsynth/objective/layer_terms.hpp"
 #include "fastsynth/objective/moment_terms.hpp"
+#include "fastsynth/objective/shifted_gram.hpp"
 #include "fastsynth/objective/slice_term.hpp"
 #include "fastsynth/objective/view_terms.hpp"
 
@@ -67,6 +69,45 @@ py::dict window(const WindowTerm& term) {
                     py::arg("width") = w.width, py::arg("guide") = guide);
 }
 
+py::object roots_of(const std::vector<float>& roots) {
+    if (roots.empty()) return py::none();
+    return array_of(roots.data(), {static_cast<py::ssize_t>(roots.size())});
+}
+
+py::dict gathered(const GatherTerm& term) {
+    py::array_t<std::int64_t> positions(static_cast<py::ssize_t>(term.positions().size()));
+    std::copy(term.positions().begin(), term.positions().end(), positions.mutable_data());
+    return py::dict(py::arg("kind") = "gather", py::arg("inner") = term.inner(),
+                    py::arg("positions") = positions, py::arg("roots") = roots_of(term.roots()));
+}
+
+py::dict projected(const ProjectedTerm& term) {
+    return py::dict(
+        py::arg("kind") = "projected", py::arg("inner") = term.inner(),
+        py::arg("mixtures") = array_of(term.mixtures().data(), {term.count(), term.channels()}),
+        py::arg("pooling") = term.pooling());
+}
+
+py::dict covariance(const CovarianceTerm& term) {
+    const auto n = static_cast<py::ssize_t>(term.mean_target().size());
+    return py::dict(py::arg("kind") = "covariance",
+                    py::arg("mean") = array_of(term.mean_target().data(), {n}),
+                    py::arg("covariance") = array_of(term.covariance_target().data(), {n, n}),
+                    py::arg("mean_weight") = term.mean_weight(),
+                    py::arg("covariance_weight") = term.covariance_weight(),
+                    py::arg("roots") = roots_of(term.roots()));
+}
+
+py::dict shifted(const ShiftedGramTerm& term) {
+    const auto n = static_cast<py::ssize_t>(term.centre().size());
+    const auto count = 2 * static_cast<py::ssize_t>(term.shifts().size());
+    return py::dict(py::arg("kind") = "shifted",
+                    py::arg("targets") = array_of(term.targets().data(), {count, n, n}),
+                    py::arg("shifts") = term.shifts(),
+                    py::arg("centre") = array_of(term.centre().data(), {n}),
+                    py::arg("scale") = term.scale());
+}
+
 py::dict activation(const ActivationTerm& term) {
     const char* names[] = {"energy", "sum", "mean"};
     py::object place = py::none();
@@ -89,6 +130,10 @@ py::object describe_layer_term(const std::shared_ptr<LayerTerm>& term, std::size
     if (const auto* own = dynamic_cast<const MomentsTerm*>(t)) return moments(*own);
     if (const auto* own = dynamic_cast<const SliceTerm*>(t)) return slices(*own, positions);
     if (const auto* own = dynamic_cast<const WindowTerm*>(t)) return window(*own);
+    if (const auto* own = dynamic_cast<const GatherTerm*>(t)) return gathered(*own);
+    if (const auto* own = dynamic_cast<const ProjectedTerm*>(t)) return projected(*own);
+    if (const auto* own = dynamic_cast<const CovarianceTerm*>(t)) return covariance(*own);
+    if (const auto* own = dynamic_cast<const ShiftedGramTerm*>(t)) return shifted(*own);
     if (const auto* own = dynamic_cast<const ActivationTerm*>(t)) return activation(*own);
     if (const auto* own = dynamic_cast<const GuidedTerm*>(t))
         return py::dict(

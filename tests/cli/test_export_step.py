@@ -91,6 +91,23 @@ def test_what_has_no_step_graph_is_refused(
     assert main(["export-step", str(job), "-o", str(folder / "step.bin")]) == 1
 
 
+def test_what_the_host_computes_has_no_step_graph(
+    files: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(Path(files[0]).parent)
+    arguments = {"exemplar": "a.png", "size": 48, "long_range": "strong", "scales": 1}
+    job = {"verb": "synthesize_texture", "engine": {"weights": "random:0"}, "arguments": arguments}
+    with pytest.raises(fs.ObjectiveError, match=r"autocorrelation.* on the host"):
+        export_step(job, "step.onnx")
+
+
+def test_no_job_and_no_file() -> None:
+    with pytest.raises(fs.ObjectiveError, match="job must be the name of a file or a mapping"):
+        export_step(None, "step.onnx")  # type: ignore[arg-type]
+    with pytest.raises(fs.ObjectiveError, match="path must be the name of a file"):
+        export_step({}, None)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     "job",
     [

@@ -294,7 +294,7 @@ def test_a_provider_that_takes_nothing_is_an_error(monkeypatch: pytest.MonkeyPat
 
 def test_precision_reaches_the_network_and_the_record() -> None:
     weights = load_weights("random:0", "vgg16")
-    with pytest.raises(DeviceError, match=r"native.*float32.*'bf16'.*openvino"):
+    with pytest.raises(DeviceError, match=r"native.*float32.*'bf16'.*'fast'.*openvino"):
         open_network("vgg16", weights, precision="bf16", pool=fs._core.ThreadPool(1))
     with pytest.raises(DeviceError, match="cpu does not compute in tf32"):
         open_network(

@@ -26,6 +26,7 @@ class Nodes:
     loss: Tensor
     parts: Tensor
     gradient: Tensor
+    host: Any = None
 
 
 class Valley:

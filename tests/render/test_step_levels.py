@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,13 @@ import pytest
 
 import fastsynth as fs
 from fastsynth.image import resize
-from fastsynth.optimize import GradientDescent
+from fastsynth.network import load_weights
+from fastsynth.network.providers import Provider, provider_options
+from fastsynth.network.step_network import StepNetwork
+from fastsynth.objective import Canvas, WholeObjective
+from fastsynth.optimize import Adam, GradientDescent, StopRules
+from fastsynth.optimize.step import Start
+from fastsynth.render.meeting import Asked
 
 
 def picture(seed: int, height: int, width: int) -> Any:
@@ -94,3 +101,17 @@ def test_a_checkpoint_is_gone_on_with(tmp_path: Path) -> None:
     rest = transfer("step", checkpoint=path, **options)
     assert np.array_equal(rest.pixels, whole.pixels)
     assert rest.levels[0].run.evaluations == 12
+
+
+def test_the_limit_of_memory_reaches_the_device() -> None:
+    """The provider is told it; the CPU's memory is bounded by the choice of tiles alone."""
+    network = StepNetwork("vgg16", load_weights("random:0", "vgg16").arrays)
+    whole = WholeObjective((), (), (), Canvas(16, 16), {None: network})
+    asked = Asked(whole, Adam(), Start(np.zeros((3, 16, 16), np.float32), StopRules()), 1 << 30)
+    assert asked.execution.memory_limit is None
+    network.execution = Provider("CUDAExecutionProvider", "as asked")
+    assert asked.execution.memory_limit == 1 << 30
+    options = provider_options(asked.execution, 1)[0][1]
+    assert options["gpu_mem_limit"] == str(1 << 30)
+    assert not asked.is_like(dataclasses.replace(asked, memory_limit=1 << 29))
+    network.close()

@@ -56,6 +56,7 @@ BASE = {"weights": "random:0", "plateau": 0, "max_evaluations": 4, "scales": 1}
         ("synthesize_texture", {"size": [384, 384], "max_evaluations": 30}),
         ("invert", {"size": 448, "network": "vgg19"}),
         ("style_transfer", {"size": 384, "backend": "onnx"}),
+        ("style_transfer", {"size": 320, "backend": "step", "max_evaluations": 8}),
     ],
 )
 def test_memory_is_foreseen_within_a_fifth(verb: str, keywords: dict[str, Any]) -> None:

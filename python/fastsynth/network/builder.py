@@ -243,6 +243,20 @@ class GraphBuilder:
         self._nodes.append(helper.make_node("Identity", [shaped.name], [name], name))
         self._outputs[name] = _described(name, shape, dtype)
 
+    def output_in_place(self, name: str, value: Tensor, shape: Sequence[int]) -> None:
+        """Makes the very tensor that a node writes an output; nothing may refer to `value` later.
+
+        Where the node can write over its input, the output may be bound to the input's memory.
+        """
+        for node in self._nodes:
+            node.input[:] = [name if used == value.name else used for used in node.input]
+            node.output[:] = [name if made == value.name else made for made in node.output]
+        self._outputs[name] = _described(name, shape, "float32")
+
+    def expose(self, value: Tensor, shape: Sequence[int], dtype: str = "float32") -> None:
+        """Makes a value an output as it is, under its own name."""
+        self._outputs[value.name] = _described(value.name, shape, dtype)
+
     def model(self, *, embed: bool = False, outside: Collection[str] = (), file: str = "") -> bytes:
         """The graph as an ONNX model.
 

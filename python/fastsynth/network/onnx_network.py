@@ -56,6 +56,7 @@ class OnnxNetwork(Closing):
     """
 
     backend = "onnx"
+    bytes_share = BYTES_SHARE
 
     def __init__(
         self,
@@ -165,7 +166,7 @@ class OnnxNetwork(Closing):
         for layer in self.architecture.names[: self.architecture.names.index(ordered[-1]) + 1]:
             channels, rows, columns = self.architecture.shape(layer, height, width)
             total += 4 * channels * rows * columns
-        return int(total * (BYTES_SHARE if gradient else FORWARD_SHARE))
+        return int(total * (self.bytes_share if gradient else FORWARD_SHARE))
 
     def close(self) -> None:
         """Releases the weights and everything bound; a second call does nothing."""

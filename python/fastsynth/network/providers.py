@@ -58,6 +58,7 @@ class Card:
     index: the option that takes the N of "device:N".
     memory: the option that takes a limit in bytes; None where the provider has none.
     companions: providers that take what this one leaves.
+    captured: options with which it records all launches of a run once and repeats them as one.
     portable: graphs are rewritten first (fastsynth.network.portable).
     """
 
@@ -71,6 +72,7 @@ class Card:
     index: str | None = "device_id"
     memory: str | None = None
     companions: tuple[str, ...] = ()
+    captured: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
     portable: bool = True
 
 
@@ -79,6 +81,7 @@ class Provider:
     """A provider that was chosen, why, and how it shall compute.
 
     precision: resolved, not "fast". index: the N of "device:N", or None. memory_limit: bytes.
+    captured: whether runs are to be recorded and repeated (CUDA graphs).
     """
 
     name: str
@@ -86,6 +89,7 @@ class Provider:
     precision: str = "exact"
     index: str | None = None
     memory_limit: int | None = None
+    captured: bool = False
 
 
 _NVIDIA = "an NVIDIA card and driver, with the CUDA and cuDNN libraries that the extra installs"
@@ -110,6 +114,7 @@ CARDS: tuple[Card, ...] = (
         },
         fast="tf32",
         memory="gpu_mem_limit",
+        captured={"enable_cuda_graph": "1"},
     ),
     Card(
         "tensorrt",
@@ -125,6 +130,7 @@ CARDS: tuple[Card, ...] = (
         fast="fp16",
         memory="trt_max_workspace_size",
         companions=("CUDAExecutionProvider",),
+        captured={"trt_cuda_graph_enable": "1"},
     ),
     Card(
         "openvino",
@@ -247,6 +253,8 @@ def provider_options(provider: Provider, threads: int) -> list[tuple[str, dict[s
                 options[card.index] = provider.index
         if card.memory and provider.memory_limit is not None:
             options[card.memory] = str(provider.memory_limit)
+        if provider.captured:
+            options |= card.captured
     asked = [(provider.name, options)]
     for companion in card.companions if card else ():
         beside = Provider(companion, "beside", "exact", provider.index, provider.memory_limit)

@@ -2,17 +2,27 @@
 
 Each state tensor has two places there, which take turns. The host starts steps, and copies out what
 it asks for.
+
+CUDA graphs. A provider that can records all launches of a step and repeats them as one. What is
+recorded are addresses: so each of the two turns is recorded on its own (`gpu_graph_id`), with the
+same tensors bound each time, and its report has one place, which the host reads after the step.
+The first run of a turn is done twice, once before it is recorded: no step writes what it reads, but
+for rows of `in_place` state, which it writes anew with the same. Recording asks that every node
+runs on the device; a provider that refuses is asked again without.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from fastsynth._closing import Closing
-from fastsynth._errors import DeviceError
+from fastsynth._errors import DeviceError, MemoryLimitError
 from fastsynth.network import session as sessions
 from fastsynth.network.portable import portable
 from fastsynth.network.providers import HALF_BY_GRAPH, explain, find_card
@@ -21,9 +31,12 @@ from fastsynth.network.session import CPU, onnxruntime, release_memory
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from fastsynth.network.builder import GraphBuilder
     from fastsynth.network.session import Provider
 
-__all__ = ["NEXT", "ResidentGraph"]
+__all__ = ["NEXT", "Front", "ResidentGraph"]
+
+logger = logging.getLogger("fastsynth")
 
 NEXT = "next_"  # before the name of a state tensor: the output that takes its place
 
@@ -38,6 +51,28 @@ _MEMORIES = {
 _IN_PLACE = (CPU, "CUDAExecutionProvider")
 
 
+class Front(Protocol):
+    """A graph that runs before each step, and what the host does between the two.
+
+    front: its builder; it reads "image". between: its outputs that the step reads, which stay on
+    the device. shown: those that the host reads; sees_image: whether it reads the image, too.
+    given: the step's inputs that the host writes, with their first values.
+    """
+
+    @property
+    def front(self) -> GraphBuilder: ...
+    @property
+    def between(self) -> Mapping[str, tuple[tuple[int, ...], str]]: ...
+    @property
+    def shown(self) -> Mapping[str, tuple[int, ...]]: ...
+    @property
+    def given(self) -> Mapping[str, NDArray[np.float32]]: ...
+    @property
+    def sees_image(self) -> bool: ...
+
+    def compute(self, arrays: Mapping[str, Any]) -> Mapping[str, NDArray[np.float32]]: ...
+
+
 class ResidentGraph(Closing):
     """A graph opened on a provider, with its state on the device.
 
@@ -46,6 +81,7 @@ class ResidentGraph(Closing):
     fixed: the other inputs.
     in_place: state that the graph reads in one node alone, which changes parts of it: one place
         will do where the provider allows it.
+    front: what comes before each step, if anything does.
 
     Raises DeviceError when the provider cannot open or run it, MemoryLimitError when the device's
     memory does not do.
@@ -62,27 +98,72 @@ class ResidentGraph(Closing):
         fixed: Mapping[str, NDArray[Any]],
         report: tuple[str, int],
         in_place: Sequence[str] = (),
+        front: Front | None = None,
     ) -> None:
-        ort = self._ort = onnxruntime()
+        self._ort = onnxruntime()
         sessions._share_arena()
-        options = sessions._session_options(ort, threads)
-        values = [ort.OrtValue.ortvalue_from_numpy(a) for a in parameters.values()]
-        if values:
-            options.add_external_initializers(list(parameters), values)
-        self._provider = provider
+        card = find_card(provider.name)
+        captures = card is not None and bool(card.captured) and front is None
+        self._provider, self._threads = replace(provider, captured=captures), threads
         self._memory = _MEMORIES.get(provider.name, "cpu")
         self._report, self._width = report
-        self._session: Any = sessions._open(
-            ort, fitted(model, provider), options, provider, threads
-        )
+        self._reopen = partial(self._opened, model, parameters)
+        self._session: Any = self._opened_captured()
         self._read = {value.name for value in self._session.get_inputs()}
         self._fixed = {name: self._placed(array) for name, array in fixed.items()}
+        self._host = front
+        self._front: Any = None
+        self._between, self._shown = dict[str, Any](), dict[str, Any]()
+        if front is not None:
+            self._open_front(front)
         alike = in_place if provider.name in _IN_PLACE else ()
         self._state = {name: self._placed(array) for name, array in state.items()}
         self._other = {
             name: value if name in alike else self._placed(state[name])
             for name, value in self._state.items()
         }
+        # Two turns, each with its state, what it writes, its report, and once it has run its
+        # binding.
+        self._turns: list[Any] = [None, None]
+        self._turn = 0
+
+    def _open_front(self, front: Front) -> None:
+        self._fixed |= {name: self._placed(array) for name, array in front.given.items()}
+        if not front.shown:  # the host reads the image alone
+            return
+        builder = front.front
+        parameters = {name: builder.parameters[name] for name in builder.used_parameters()}
+        self._front = self._opened(builder.model(), parameters)
+        self._front_read = {value.name for value in self._front.get_inputs()}
+        for name, (shape, kind) in front.between.items():
+            self._between[name] = self._placed(np.zeros(shape, kind))
+        self._shown = {n: self._placed(np.zeros(s, "f4")) for n, s in front.shown.items()}
+
+    def _opened_captured(self) -> Any:
+        """A session whose runs are recorded, where the provider does that with this graph."""
+        if not self._provider.captured:
+            return self._reopen()
+        try:
+            return self._reopen()
+        except MemoryLimitError:
+            raise
+        except DeviceError as error:
+            plain = replace(self._provider, captured=False)
+            if "graph" not in str(error).lower():
+                raise
+            logger.info("%s does not record this graph: %s", plain.name, error)
+            self._provider = plain
+            return self._reopen()
+
+    def _opened(self, model: bytes, parameters: Mapping[str, NDArray[Any]]) -> Any:
+        """A session."""
+        ort = self._ort
+        options = sessions._session_options(ort, self._threads)
+        values = [ort.OrtValue.ortvalue_from_numpy(a) for a in parameters.values()]
+        if values:
+            options.add_external_initializers(list(parameters), values)
+        provider = self._provider
+        return sessions._open(ort, fitted(model, provider), options, provider, self._threads)
 
     @property
     def closed(self) -> bool:
@@ -93,27 +174,89 @@ class ResidentGraph(Closing):
         """Does some steps; returns their reports, (steps, width)."""
         if self._session is None:
             raise DeviceError("the step graph was closed and cannot run")
+        if self._provider.captured:
+            return np.stack([self._repeated() for _ in range(steps)])
         reports = [self._placed(np.zeros(self._width, np.float32)) for _ in range(steps)]
         for report in reports:
-            binding = self._session.io_binding()
-            for name, value in {**self._fixed, **self._state}.items():
-                if name in self._read:
-                    binding.bind_ortvalue_input(name, value)
-            for name, value in self._other.items():
-                binding.bind_ortvalue_output(NEXT + name, value)
-            binding.bind_ortvalue_output(self._report, report)
-            try:
-                self._session.run_with_iobinding(binding)
-            except Exception as error:  # ONNX Runtime's exceptions have no common base
-                known = explain(error, self._provider)
-                if known is not None:
-                    raise known from error
-                raise DeviceError(
-                    f"{self._provider.name} failed in a step: {error}; use a smaller size, or "
-                    'device="cpu"'
-                ) from error
+            inputs = {**self._fixed, **self._state}
+            if self._host is not None:
+                self._before(self._host, inputs["image"])
+                inputs |= self._between
+            outputs = {NEXT + name: value for name, value in self._other.items()}
+            outputs[self._report] = report
+            self._step(self._session, {n: inputs[n] for n in self._read}, outputs)
             self._state, self._other = self._other, self._state
         return np.stack([report.numpy() for report in reports])
+
+    def _repeated(self) -> NDArray[np.float32]:
+        """One step's report; where it cannot be recorded, the session is opened without that."""
+        if not self._provider.captured:
+            return np.array(self.run(1)[0])
+        try:
+            return self._repeat()
+        except DeviceError as error:
+            if "captur" not in str(error).lower():
+                raise
+            logger.info("%s cannot record this graph: %s", self._provider.name, error)
+        self._turns = [None, None]
+        self._provider = replace(self._provider, captured=False)
+        self._session = self._reopen()
+        return np.array(self.run(1)[0])
+
+    def _repeat(self) -> NDArray[np.float32]:
+        """One step that is recorded the first time; its report."""
+        turn = self._turn
+        if self._turns[turn] is None:
+            report = self._placed(np.zeros(self._width, np.float32))
+            inputs = {**self._fixed, **self._state}
+            outputs = {NEXT + name: value for name, value in self._other.items()}
+            outputs[self._report] = report
+            binding = self._bound(self._session, {n: inputs[n] for n in self._read}, outputs)
+            options = self._ort.RunOptions()
+            options.add_run_config_entry("gpu_graph_id", str(turn + 1))
+            self._turns[turn] = (binding, options, report)
+        binding, options, report = self._turns[turn]
+        self._started(self._session, binding, options)
+        self._turn = 1 - turn
+        self._state, self._other = self._other, self._state
+        return np.array(report.numpy(), np.float32)
+
+    def _before(self, front: Front, image: Any) -> None:
+        """The first graph, and the host's share."""
+        if self._front is not None:
+            inputs = dict.fromkeys(self._front_read, image)
+            self._step(self._front, inputs, {**self._between, **self._shown})
+        seen = {name: value.numpy() for name, value in self._shown.items()}
+        if front.sees_image:
+            seen["image"] = image.numpy()
+        for name, array in front.compute(seen).items():
+            self._fixed[name].update_inplace(np.ascontiguousarray(array))
+
+    def _step(self, session: Any, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> None:
+        """Runs a session from device tensors to device tensors."""
+        self._started(session, self._bound(session, inputs, outputs))
+
+    def _bound(self, session: Any, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> Any:
+        """A session's tensors."""
+        binding = session.io_binding()
+        for name, value in inputs.items():
+            binding.bind_ortvalue_input(name, value)
+        for name, value in outputs.items():
+            binding.bind_ortvalue_output(name, value)
+        return binding
+
+    def _started(self, session: Any, binding: Any, options: Any = None) -> None:
+        """Runs a session; its errors become ours."""
+        try:
+            session.run_with_iobinding(binding, options)
+        except Exception as error:  # ONNX Runtime's exceptions have no common base
+            known = explain(error, self._provider)
+            if known is not None:
+                raise known from error
+            raise DeviceError(
+                f"{self._provider.name} failed in a step: {error}; use a smaller size, or "
+                'device="cpu"'
+            ) from error
 
     def read(self, name: str) -> NDArray[Any]:
         """A copy of a state tensor."""
@@ -131,8 +274,10 @@ class ResidentGraph(Closing):
     def close(self) -> None:
         """Releases session and state; a second call does nothing."""
         if self._session is not None:
-            self._session = None
+            self._session = self._front = None
             self._fixed, self._state, self._other = {}, {}, {}
+            self._between, self._shown = {}, {}
+            self._turns = [None, None]
             release_memory()
 
     def _placed(self, array: NDArray[Any]) -> Any:

@@ -24,6 +24,8 @@ class WholeNetwork:
     prefix: of the names of its weights, so that several networks fit into one graph.
     size: (height, width) of the images, a tensor (count, 3, height, width).
     features: the taps' activations, (count, C, H, W); shapes: theirs, (C, H, W).
+    front: the graph for the forward nodes, where it is another one, with an input "image". Its
+        outputs are then inputs of `builder`: `between` has their shapes and types.
     """
 
     def __init__(
@@ -36,13 +38,23 @@ class WholeNetwork:
         size: tuple[int, int],
         taps: tuple[str, ...],
         count: int = 1,
+        front: GraphBuilder | None = None,
     ) -> None:
         self._builder, self._network, self._prefix = builder, network, prefix
         self._size, self._count = size, count
         name, pooling = network.architecture.name, network.pooling
         forward, self._gradient = cut_whole(name, pooling, taps, *size)
         self._image = image
-        self._values = self._add(forward, {"image": image.name}, "forward")
+        self.between: dict[str, tuple[tuple[int, ...], str]] = {}
+        if front is None:
+            self._values = self._add(builder, forward, {"image": image.name}, "forward")
+        else:
+            self._values = self._add(front, forward, {"image": "image"}, "front")
+            for output, value in forward.outputs.items():
+                name = self._values[output]
+                front.expose(Tensor(front, name), value.shape, value.dtype)
+                builder.input(name, value.shape, value.dtype)
+                self.between[name] = value.shape, value.dtype
         self.features = {tap: Tensor(builder, self._values[tap]) for tap in taps}
         self.shapes = {tap: forward.outputs[tap].shape[1:] for tap in taps}
 
@@ -51,12 +63,13 @@ class WholeNetwork:
         given = {name: self._values[name] for name in self._gradient.inputs if name in self._values}
         given["image"] = self._image.name
         given |= {cotangent_name(tap): value.name for tap, value in cotangents.items()}
-        names = self._add(self._gradient, given, "gradient")
+        names = self._add(self._builder, self._gradient, given, "gradient")
         return Tensor(self._builder, names["d_image"])
 
-    def _add(self, cut: Cut, given: Mapping[str, str], part: str) -> dict[str, str]:
+    def _add(
+        self, builder: GraphBuilder, cut: Cut, given: Mapping[str, str], part: str
+    ) -> dict[str, str]:
         """Copies a cut's nodes; returns the names that its values have now."""
-        builder = self._builder
         model = onnx.load_model_from_string(cut.model)
         names, values = dict(given), dict[str, NDArray[Any]]()
         for tensor in model.graph.initializer:

@@ -23,12 +23,21 @@ if TYPE_CHECKING:
 
     from fastsynth import _core
     from fastsynth.image import Picture
-    from fastsynth.network import BoundNetwork
     from fastsynth.objective.plan import Sources
 
 Source = tuple[str, int, int, str | None, int]
 
-__all__ = ["Canvas", "ContentImages", "Part", "Request", "Source", "Sum", "Term", "layer_weights"]
+__all__ = [
+    "Canvas",
+    "ContentImages",
+    "OctaveParts",
+    "Part",
+    "Request",
+    "Source",
+    "Sum",
+    "Term",
+    "layer_weights",
+]
 
 
 @dataclass(frozen=True)
@@ -82,16 +91,25 @@ class ContentImages:
 
 
 @dataclass(frozen=True, eq=False)
+class OctaveParts:
+    """Parts that see the image reduced by octaves, through a network bound to its size there."""
+
+    octaves: int
+    height: int
+    width: int
+    parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True, eq=False)
 class Part:
     """One summand for the engine: a C++ term with its weight and the name of its loss."""
 
     name: str
-    term: _core.LayerTerm | _core.ImageTerm | ContentImages
+    term: _core.LayerTerm | _core.ImageTerm | ContentImages | OctaveParts
     weight: float
     layer: str | None = None  # where a LayerTerm is tapped; None for an ImageTerm: the pixels
     network: str | None = None
     balanced: bool = False  # its weight is set per level so that all balanced parts pull equally
-    holds: tuple[BoundNetwork, ...] = ()  # networks of its own, closed when the level is done
 
 
 class _Composable(ABC):

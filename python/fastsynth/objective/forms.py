@@ -15,6 +15,7 @@ import numpy as np
 
 from fastsynth import _core
 from fastsynth._errors import ObjectiveError
+from fastsynth.objective.views import spread, unwrapped
 
 if TYPE_CHECKING:
     from fastsynth.network.builder import Tensor
@@ -34,22 +35,30 @@ def layer_form(
     term: _core.LayerTerm, name: str, feature: Tensor, shape: Shape, weight: Tensor
 ) -> Form:
     """Nodes for a layer term on features (1, *shape). `name` is what an error calls it."""
-    told = _core.describe_layer_term(term, shape[1] * shape[2])
+    views, behind, told = unwrapped(term, shape)
     if told is None:
-        raise ObjectiveError(
-            f"the part {name} ({type(term).__name__}) has no form as ONNX nodes, so that it cannot "
-            "be part of a step graph; leave it out, or use backend='onnx' (any device) or "
-            "backend='native' (CPU)"
-        )
-    return described_form(told, name, feature, shape, weight)
+        raise without_form(name, behind)
+    for view in views:
+        feature, shape = view.show(feature), view.shown
+    value, slope = described_form(told, feature, shape, weight)
+    for view in reversed(views):
+        slope = view.pull(slope)
+    return value, slope
 
 
-def described_form(
-    told: Described, name: str, feature: Tensor, shape: Shape, weight: Tensor
-) -> Form:
-    """The same from a term's description."""
-    if told["kind"] == "window":
-        return _window(told, name, feature, shape, weight)
+def without_form(name: str, term: object) -> ObjectiveError:
+    """What is raised for a term that only the host can compute."""
+    return ObjectiveError(
+        f"the part {name} ({type(term).__name__}) has no form as ONNX nodes, so that it cannot "
+        "be part of a step graph; leave it out, or use backend='onnx' (any device) or "
+        "backend='native' (CPU)"
+    )
+
+
+def described_form(told: Described, feature: Tensor, shape: Shape, weight: Tensor) -> Form:
+    """The same from the description of a term that is no view."""
+    if told["kind"] == "shifted":
+        return _shifted(told, feature, shape, weight)
     if told["kind"] == "activation" and told["neuron"] is not None:
         return _neuron(told, feature, shape, weight)
     channels, positions = shape[0], shape[1] * shape[2]
@@ -121,9 +130,8 @@ def _slices(told: Described, f: Tensor, shape: tuple[int, int], w: Tensor) -> Fo
     back = builder.tensor(np.ascontiguousarray(directions.T)) @ slope
     if count == positions:
         return value, back
-    nothing = np.zeros((positions, channels), np.float32)
-    spread = builder.op("ScatterND", nothing, places.reshape(-1, 1), back.transpose())
-    return value, spread.transpose()
+    back = spread(back.reshape((1, 1, channels, count)), places, positions, axis=3)
+    return value, back.reshape((channels, positions))
 
 
 def _quantiles(targets: Any, count: int) -> Any:
@@ -136,17 +144,46 @@ def _quantiles(targets: Any, count: int) -> Any:
     return np.asarray(targets[:, first] * (1 - share) + upper * share, np.float32)
 
 
-def _window(told: Described, name: str, feature: Tensor, shape: Shape, w: Tensor) -> Form:
-    channels, rows, columns = shape
-    top, left, height, width = (told[key] for key in ("top", "left", "height", "width"))
-    inside = feature.slice(2, top, top + height).slice(3, left, left + width)
-    if told["guide"] is not None:
-        inside = inside * told["guide"]
-    value, slope = layer_form(told["inner"], name, inside, (channels, height, width), w)
-    if told["guide"] is not None:
-        slope = slope * told["guide"]
-    behind = [0, 0, rows - top - height, columns - left - width]
-    return value, slope.pad([0, 0, top, left], behind)
+def _covariance(told: Described, f: Tensor, shape: tuple[int, int], w: Tensor) -> Form:
+    """Over positions whose features are shown times roots r, with mean r² = 1."""
+    channels, positions = shape
+    roots = told["roots"]
+    row = np.ones((1, positions), np.float32) if roots is None else roots.reshape(1, positions)
+    mean = (f * row).reduced("ReduceMean", [1])
+    centred = f - mean * row
+    shift = mean - told["mean"].reshape(channels, 1)
+    distance = (centred @ centred.transpose()) * (1 / positions) - told["covariance"]
+    a, b = told["mean_weight"], told["covariance_weight"]
+    value = shift.square().sum() * a + distance.square().sum() * b
+    slope = (distance * (w * (4 * b / positions))) @ centred
+    return value, slope + shift * (w * (2 * a / positions)) * row
+
+
+def _shifted(told: Described, feature: Tensor, shape: Shape, w: Tensor) -> Form:
+    channels, shifts, scale = shape[0], told["shifts"], told["scale"]
+    centred = feature - told["centre"].reshape(1, channels, 1, 1)
+    value = gradient = None
+    for number, target in enumerate(told["targets"]):
+        step, axis = shifts[number % len(shifts)], 3 if number < len(shifts) else 2
+        side = shape[axis - 1]
+        if step >= side:
+            continue
+        inside = (1, *shape[: axis - 1], side - step, *shape[axis:])
+        first = centred.slice(axis, 0, side - step).reshape((channels, -1))
+        moved = centred.slice(axis, step, side).reshape((channels, -1))
+        positions = inside[2] * inside[3]
+        distance = (moved @ first.transpose()) * (1 / positions) - target
+        pull = distance * (w * (2 * scale / positions))
+        before, behind = [0, 0, 0, 0], [0, 0, 0, 0]
+        before[axis] = behind[axis] = step
+        slope = (pull @ first).reshape(inside).pad(before, [0] * 4)
+        slope = slope + (pull.transpose() @ moved).reshape(inside).pad([0] * 4, behind)
+        squared = distance.square().sum()
+        value = squared if value is None else value + squared
+        gradient = slope if gradient is None else gradient + slope
+    if value is None or gradient is None:  # the map is too small for all of them
+        return centred.sum() * 0.0, centred * 0.0
+    return value * scale, gradient
 
 
 def _activation(told: Described, f: Tensor, shape: tuple[int, int], w: Tensor) -> Form:
@@ -196,6 +233,7 @@ _FORMS: Mapping[str, Callable[[Described, Tensor, tuple[int, int], Tensor], Form
     "slices": _slices,
     "activation": _activation,
     "guided": _guided,
+    "covariance": _covariance,
 }
 
 
@@ -205,11 +243,7 @@ def image_form(
     """Nodes for an image term on an image (1, 3, *size)."""
     told = _core.describe_image_term(term)
     if told is None:
-        raise ObjectiveError(
-            f"the part {name} ({type(term).__name__}) has no form as ONNX nodes, so that it cannot "
-            "be part of a step graph; leave it out, or use backend='onnx' (any device) or "
-            "backend='native' (CPU)"
-        )
+        raise without_form(name, term)
     return _IMAGE_FORMS[told["kind"]](told, image, size, weight)
 
 

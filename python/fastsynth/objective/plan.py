@@ -11,7 +11,16 @@ import numpy as np
 from fastsynth._closing import Closing
 from fastsynth._errors import MemoryLimitError, NetworkError, ObjectiveError
 from fastsynth.image import resize
-from fastsynth.objective.base import Canvas, ContentImages, Part, Request, Source, Sum, Term
+from fastsynth.objective.base import (
+    Canvas,
+    ContentImages,
+    OctaveParts,
+    Part,
+    Request,
+    Source,
+    Sum,
+    Term,
+)
 from fastsynth.objective.tiles import (
     TiledFeatures,
     Tiling,
@@ -71,20 +80,6 @@ class Sources:
             found = network.features(pixels, layers)
             self._features[request.source] = found
         return found
-
-    def bind(
-        self, name: str | None, height: int, width: int, layers: Sequence[str]
-    ) -> BoundNetwork:
-        """A network of a term's own, for pictures of another size than the canvas."""
-        network = self._networks(name)
-        check_layers(network, layers)
-        wanted = [layer for layer in network.layers if layer in layers]
-        return network.bind(height, width, wanted)
-
-    @property
-    def pool(self) -> _core.ThreadPool:
-        """The threads of the engine."""
-        return self._pool
 
     def gram(self, request: Request, layer: str) -> NDArray[np.float64]:
         """Gram matrix F Fᵀ / M of a layer's activations."""
@@ -219,7 +214,6 @@ def plan(
     if parts is None:
         # The targets' features are not needed any more when the buffers of the canvas come.
         parts = find_parts(objective, canvas, networks, pool, tiling)
-    held = tuple(network for part in parts for network in part.holds)
     labels = unique_names(parts)
     if tiling is not None and tiling.canvas:
         check_tileable(parts, labels, canvas)
@@ -227,12 +221,16 @@ def plan(
     try:
         engine, taps = connect(parts, canvas, networks, pool, tiling, bound)
         for part, label in zip(parts, labels, strict=True):
-            add_part(engine, part, label, taps, tiling)
+            if isinstance(part.term, OctaveParts):
+                octave = octave_term(part, networks, pool, bound)
+                engine.add_image_term(octave, part.weight, label)
+            else:
+                add_part(engine, part, label, taps, tiling)
     except BaseException:
-        for network_bound in (*bound, *held):
-            network_bound.close()
+        for network in bound:
+            network.close()
         raise
-    return Plan(engine, parts, (*bound, *held))
+    return Plan(engine, parts, tuple(bound))
 
 
 def connect(  # noqa: PLR0917
@@ -267,6 +265,26 @@ def connect(  # noqa: PLR0917
     return _core.ImageObjective([b.core for b in bound], *size, pool, wrap), taps
 
 
+def octave_term(
+    part: Part, networks: Networks, pool: _core.ThreadPool, bound: list[BoundNetwork]
+) -> _core.ImageTerm:
+    """The engine's term for parts that see an octave; its network joins `bound`."""
+    from fastsynth import _core
+
+    octave = part.term
+    assert isinstance(octave, OctaveParts)
+    network = networks(part.network)
+    layers = [inner.layer for inner in octave.parts]
+    check_layers(network, [layer for layer in layers if layer])
+    taps = [layer for layer in network.layers if layer in layers]
+    bound.append(network.bind(octave.height, octave.width, taps))
+    size = (octave.height, octave.width)
+    engine = _core.ImageObjective([bound[-1].core], *size, pool)
+    for inner in octave.parts:
+        add_part(engine, inner, inner.name, {part.network: taps}, None)
+    return _core.OctaveTerm(engine, octave.octaves)
+
+
 def add_part(
     engine: _core.ImageObjective,
     part: Part,
@@ -293,6 +311,7 @@ def add_part(
             index, tap, target.images, target.normalization, keep, part.weight, label
         )
     else:
+        assert isinstance(part.term, _core.LayerTerm)
         engine.add_layer_term(index, tap, part.term, part.weight, label)
 
 

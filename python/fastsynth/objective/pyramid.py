@@ -10,7 +10,7 @@ import numpy as np
 
 from fastsynth._errors import ObjectiveError
 from fastsynth.image import Picture, resize
-from fastsynth.objective.base import Canvas, Part, Request
+from fastsynth.objective.base import Canvas, OctaveParts, Part, Request
 from fastsynth.objective.blend import WeightedPictures
 from fastsynth.objective.exemplar import ExemplarTerm
 from fastsynth.objective.moments import as_floats, moments
@@ -100,27 +100,17 @@ class PyramidGram(ExemplarTerm):
             yield from term.requests(here)
 
     def parts(self, canvas: Canvas, sources: Sources) -> Iterator[Part]:
-        from fastsynth import _core
-
         count = self.used(canvas)
         for part in super().parts(canvas, sources):
             yield replace(part, weight=part.weight / count)
         for k in range(1, count):
             term, here = self.octave(k, canvas)
-            parts = list(term.parts(here, sources))
-            bound = sources.bind(self.network, here.height, here.width, tuple(term.layer_names))
-            engine = _core.ImageObjective([bound.core], here.height, here.width, sources.pool)
-            for part in parts:
-                assert part.layer is not None
-                assert isinstance(part.term, _core.LayerTerm)
-                tap = bound.core.taps.index(part.layer)
-                engine.add_layer_term(0, tap, part.term, part.weight, part.layer)
             yield Part(
                 f"{self.kind}/octave{k}",
-                _core.OctaveTerm(engine, k),
+                OctaveParts(k, here.height, here.width, tuple(term.parts(here, sources))),
                 self.weight / count,
+                network=self.network,
                 balanced=self.balance,
-                holds=(bound,),
             )
 
     def layer_term(
@@ -136,11 +126,6 @@ class _Octave(ExemplarTerm):
     @property
     def kind(self) -> str:
         return "octave"
-
-    @property
-    def layer_names(self) -> list[str]:
-        """The layers, without weights."""
-        return list(self.layers)
 
     def size_of(self, picture: Picture, canvas: Canvas) -> tuple[int, int]:
         _, height, width = picture.pixels.shape

@@ -44,6 +44,7 @@ class Evaluator(Closing):
             state={"gradient": nothing},
             fixed={"image": nothing, "weights": self._weights},
             report=("report", 2 + len(self._weights)),
+            front=evaluated.host,
         )
 
     def evaluate(

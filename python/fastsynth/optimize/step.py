@@ -23,7 +23,7 @@ from fastsynth._closing import Closing
 from fastsynth._core import Cancel
 from fastsynth._errors import DivergenceError
 from fastsynth.network.builder import GraphBuilder
-from fastsynth.network.resident import NEXT, ResidentGraph
+from fastsynth.network.resident import NEXT, Front, ResidentGraph
 from fastsynth.optimize.loop import UNLIMITED, History, RunResult, StopRules
 from fastsynth.optimize.optimizers import Optimizer
 from fastsynth.optimize.step_updates import Sampled, Update, make_update
@@ -52,6 +52,8 @@ class Evaluation(Protocol):
     def parts(self) -> Tensor: ...
     @property
     def gradient(self) -> Tensor: ...
+    @property
+    def host(self) -> Front | None: ...
 
 
 class Whole(Protocol):
@@ -81,9 +83,12 @@ class StepGraph:
     state: shapes of an image's state tensors: "image" (1, 3, H, W) and others, which begin as
         zeros. Where there are several images, ".0", ".1" … behind a name tells whose it is.
     names, weights, size: of the first image's objective.
+    host: what comes before each step, where terms are computed on the host.
     """
 
-    def __init__(self, objective: Whole, optimizer: Optimizer, others: Sequence[Whole] = ()) -> None:
+    def __init__(
+        self, objective: Whole, optimizer: Optimizer, others: Sequence[Whole] = ()
+    ) -> None:
         height, width = objective.size
         size = 3 * height * width
         self.objectives: tuple[Whole, ...] = (objective, *others)
@@ -103,8 +108,11 @@ class StepGraph:
             {name: b.input(self.place(name, k), dims) for name, dims in self.state.items()}
             for k in every
         ]
-        weights = [b.input(self.place("weights", k), (len(self.objectives[k].names),)) for k in every]
+        weights = [
+            b.input(self.place("weights", k), (len(self.objectives[k].names),)) for k in every
+        ]
         found = objective.build_beside(others, b, [own["image"] for own in given], weights)
+        self.host = found[0].host
         reports = [self._add(k, given[k], found[k], update) for k in every]
         b.output("report", b.concat(reports, 0), (sum(self.widths),))
 
@@ -129,7 +137,10 @@ class StepGraph:
             "best_loss": b.where(better, evaluated.loss, b.where(first, 3e38, given["best_loss"])),
         }
         for name, dims in self.state.items():
-            b.output(NEXT + self.place(name, k), after[name], dims)
+            if name == "history":  # a step writes two of its rows
+                b.output_in_place(NEXT + self.place(name, k), after[name], dims)
+            else:
+                b.output(NEXT + self.place(name, k), after[name], dims)
         return b.concat([evaluated.loss, largest, moved.moved, moved.stuck, evaluated.parts], 0)
 
     @property
@@ -168,6 +179,7 @@ class StepGraph:
                 for k, objective in enumerate(self.objectives)
             },
             report=("report", sum(self.widths)),
+            front=self.host,
             in_place=[
                 self.place("history", k) for k in range(len(images)) if "history" in self.state
             ],
@@ -253,7 +265,12 @@ class StepRun:
         self._earlier = self._seconds[-1] if self._seconds else 0.0
 
     def begin(
-        self, rules: StopRules, callback: Callback | None, cancel: Cancel | None, *, keep_state: bool
+        self,
+        rules: StopRules,
+        callback: Callback | None,
+        cancel: Cancel | None,
+        *,
+        keep_state: bool,
     ) -> None:
         """Sets what ends the run, and starts its clock."""
         self._rules, self._callback, self._cancel = rules, callback, cancel

@@ -12,12 +12,14 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from fastsynth._errors import MemoryLimitError
+from fastsynth.network.providers import CPU
 
 if TYPE_CHECKING:
+    from fastsynth.network.session import Provider
     from fastsynth.objective import WholeObjective
     from fastsynth.optimize import Optimizer, RunResult
     from fastsynth.optimize.step import Start
@@ -34,11 +36,21 @@ class Asked:
     whole: WholeObjective
     optimizer: Optimizer
     start: Start
+    memory_limit: int | None = None
     outcome: RunResult | BaseException | None = None
 
     def is_like(self, other: Asked) -> bool:
         """Whether both may share a graph."""
-        return self.optimizer == other.optimizer and self.whole.is_like(other.whole)
+        settings = (self.optimizer, self.memory_limit) == (other.optimizer, other.memory_limit)
+        return settings and self.whole.is_like(other.whole)
+
+    @property
+    def execution(self) -> Provider:
+        """The provider, with what the run may take where it has memory of its own."""
+        execution = next(iter(self.whole.networks.values())).execution
+        if execution.name == CPU or self.memory_limit is None:
+            return execution
+        return replace(execution, memory_limit=self.memory_limit)
 
 
 class Meeting:
@@ -121,11 +133,10 @@ def run_group(group: Sequence[Asked]) -> None:
 
     first, *others = group
     # Members have shares of the threads; while one works for all, it has all of them.
-    network = next(iter(first.whole.networks.values()))
     threads = sum(next(iter(a.whole.networks.values())).threads for a in group)
     try:
         graph = StepGraph(first.whole, first.optimizer, [other.whole for other in others])
-        outcomes = run_together(graph, [a.start for a in group], network.execution, threads)
+        outcomes = run_together(graph, [a.start for a in group], first.execution, threads)
     except MemoryLimitError as error:
         if not others:
             first.outcome = error

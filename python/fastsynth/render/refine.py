@@ -385,6 +385,7 @@ class _Run:
                     cancel=self.cancel,
                     resume=state,
                     keep_state=self.checkpoint is not None,
+                    memory_limit=self.memory_limit,
                 )
             except (ValueError, KeyError) as error:
                 if state is None or isinstance(error, FastsynthError) or self.is_callers(error):

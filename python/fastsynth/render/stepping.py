@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from fastsynth import _core
 from fastsynth.network.step_network import StepNetwork
 from fastsynth.objective import WholeObjective
-from fastsynth.objective.base import ContentImages
 from fastsynth.objective.plan import balanced_weights, check_layers, unique_names
 from fastsynth.objective.whole import weights_of
 from fastsynth.render.meeting import Asked, run_or_meet
@@ -35,8 +34,8 @@ def whole_objective(
 ) -> WholeObjective | None:
     """The objective for a step graph; None where the networks are of another backend.
 
-    Also where a part has no form as nodes, or the picture is seamless: a warning in the log then
-    tells what the host has to do.
+    Also where the picture is seamless. A warning in the log tells what the host has to do, then and
+    where a part has no form as nodes.
     """
     names = list(dict.fromkeys(part.network for part in parts if part.layer is not None))
     tapped = {name: networks(name) for name in names}
@@ -48,30 +47,26 @@ def whole_objective(
     for name, network in own.items():
         layers = {part.layer for part in parts if part.network == name and part.layer}
         check_layers(network, tuple(layers))
-    labels = unique_names(parts)
-    hosts = [label for label, part in zip(labels, parts, strict=True) if not has_form(part)]
     if canvas.wrap:
-        hosts = ["the cyclic continuation of a seamless picture"]
-    if hosts:
         logger.warning(
-            "no step graph: %s can only be computed on the host; at each evaluation the features "
-            "of all tapped layers, and their gradients, are copied from and to the device",
-            ", ".join(hosts),
+            "no step graph: the cyclic continuation of a seamless picture can only be computed on "
+            "the host; at each evaluation the features of all tapped layers, and their gradients, "
+            "are copied from and to the device"
         )
         return None
-    return WholeObjective(tuple(parts), tuple(labels), weights_of(parts), canvas, own)
-
-
-def has_form(part: Part) -> bool:
-    """Whether a part can be written as nodes."""
-    if isinstance(part.term, _core.ImageTerm):
-        return _core.describe_image_term(part.term) is not None
-    if isinstance(part.term, ContentImages):
-        return False  # computed tile by tile
-    told: Mapping[str, Any] | None = _core.describe_layer_term(part.term, 1)
-    while told is not None and told["kind"] == "window":
-        told = _core.describe_layer_term(told["inner"], 1)
-    return told is not None
+    labels = tuple(unique_names(parts))
+    whole = WholeObjective(tuple(parts), labels, weights_of(parts), canvas, own)
+    if whole.hosted:
+        copied = sum(part.bytes for part in whole.hosted) / (1 << 20)
+        logger.warning(
+            "%s can only be computed on the host (%d × %d px): %.3g MiB are copied from and to the "
+            "device at each evaluation, and the device waits meanwhile",
+            ", ".join(part.name for part in whole.hosted),
+            canvas.width,
+            canvas.height,
+            copied,
+        )
+    return whole
 
 
 def balanced(whole: WholeObjective, first: NDArray[np.float32]) -> WholeObjective:
@@ -100,14 +95,16 @@ def run_steps(
     cancel: _core.Cancel | None,
     resume: Mapping[str, Any] | None,
     keep_state: bool,
+    memory_limit: int | None = None,
 ) -> tuple[RunResult, dict[str, float]]:
     """One level; the result, and the weights of the loss's parts.
 
-    In a thread that has joined a Meeting, together with the levels of others.
+    memory_limit: bytes that a device may give it; the CPU's memory is not limited here. In a thread
+    that has joined a Meeting, the level runs together with those of others.
     """
     from fastsynth.optimize.step import Start
 
     whole = balanced(whole, first)
     start = Start(first, rules, callback, cancel, resume, keep_state)
-    result = run_or_meet(Asked(whole, optimizer, start))
+    result = run_or_meet(Asked(whole, optimizer, start, memory_limit))
     return result, dict(zip(whole.names, whole.weights, strict=True))

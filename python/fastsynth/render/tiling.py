@@ -135,8 +135,16 @@ def choices(optimizer: str | Optimizer, canvas: Canvas) -> list[Optimizer]:
     return [LBFGS(), Adam()]
 
 
-def vectors(optimizer: Optimizer, evaluations: int) -> int:
-    """How many vectors of the canvas' size a run holds: the optimiser's, the picture, the best."""
+def vectors(optimizer: Optimizer, evaluations: int, *, steps: bool = False) -> int:
+    """How many vectors of the canvas' size a run holds: the optimiser's, the picture, the best.
+
+    steps: of a step graph, whose state has two places; the history has one, all of it from the
+        start, and there are some vectors on the way.
+    """
+    if steps and isinstance(optimizer, LBFGS):
+        return 2 * optimizer.memory + 2 + 2 * 5 + 6
+    if steps and isinstance(optimizer, Adam):
+        return 2 * (4 + (optimizer.average > 0)) + 4
     if isinstance(optimizer, LBFGS):
         return 6 + 2 * min(optimizer.memory, evaluations)
     if isinstance(optimizer, Adam):
@@ -244,7 +252,7 @@ class _Load:
             "others": self.held,
         }
         running = {
-            "optimizer": vectors(optimizer, self.evaluations) * self.image,
+            "optimizer": self.image * vectors(optimizer, self.evaluations, steps=self.runs_steps()),
             "targets": self.target_bytes(tiling),
             "network": self.network_bytes(tiling),
         }
@@ -255,6 +263,10 @@ class _Load:
         items["allowance"] = int(ALLOWANCE * sum(items.values()))
         passes = 1.0 if tiling is None else self.cost(tiling) / 2.0  # forward and backward
         return MemoryPlan(tiling, optimizer, sum(items.values()), passes, items)
+
+    def runs_steps(self) -> bool:
+        """Whether levels are step graphs."""
+        return any(self.networks(name).backend == "step" for name in self.taps)
 
     def runs_onnx(self) -> bool:
         """Whether ONNX Runtime is in the process."""

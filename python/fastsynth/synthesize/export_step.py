@@ -43,6 +43,10 @@ def export_step(
     textures, terms without a form), ImageError where a file cannot be written, and what the job's
     verb raises.
     """
+    for value, what in ((job, "job"), (path, "path")):
+        if not isinstance(value, (str, os.PathLike, *((Mapping,) if what == "job" else ()))):
+            expected = "the name of a file" + (" or a mapping" if what == "job" else " NAME.onnx")
+            raise ObjectiveError(f"{what} must be {expected}, not {value!r}")
     target = Path(path)
     if target.suffix != ".onnx":
         raise ObjectiveError(f"a step graph is an ONNX file: name it NAME.onnx, not {target.name}")
@@ -110,10 +114,12 @@ class _Capture(Synthesizer):
         first = with_margin(init(level.height, level.width), 0 if wrap else margin)
         parts = find_parts(objective, canvas, networks, self.pool)
         whole = whole_objective(parts, canvas, networks)
-        if whole is None:
+        if whole is None or whole.hosted:
+            hosted = [] if whole is None else [part.name for part in whole.hosted]
+            why = ", ".join(hosted) or "a seamless picture"
             raise ObjectiveError(
-                "this job has no step graph: a seamless picture, or a term that is computed in "
-                'Python (Autocorrelation, Spectrum; long_range="off" leaves them out)'
+                f"this job has no step graph of its own: {why} is computed on the host "
+                '(Autocorrelation, Spectrum: long_range="off" leaves them out)'
             )
         chosen = run.get("optimizer", "auto")
         optimizer = make_optimizer("lbfgs" if chosen == "auto" else chosen)

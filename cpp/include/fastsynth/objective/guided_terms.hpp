@@ -25,6 +25,13 @@ class GatherTerm final : public LayerTerm {
     double evaluate(const FeatureMap& feature, const Cotangent& cotangent,
                     ThreadPool& pool) override;
 
+    /// What other forms of the term are made from.
+    const std::shared_ptr<LayerTerm>& inner() const { return inner_; }
+    int rows() const { return rows_; }
+    int columns() const { return columns_; }
+    const std::vector<std::int32_t>& positions() const { return positions_; }
+    const std::vector<float>& roots() const { return roots_; }
+
   private:
     std::shared_ptr<LayerTerm> inner_;
     int rows_, columns_;
@@ -48,6 +55,9 @@ class GaussianTerm : public LayerTerm {
     double evaluate(const FeatureMap& feature, const Cotangent& cotangent,
                     ThreadPool& pool) override;
 
+    /// Empty for r = 1.
+    const std::vector<float>& roots() const { return roots_; }
+
   protected:
     /// Value of the function. `covariance` (channels, channels) becomes S, `slope` (channels) m.
     virtual double judge(const std::vector<double>& mean, float* covariance,
@@ -68,6 +78,12 @@ class CovarianceTerm final : public GaussianTerm {
   public:
     CovarianceTerm(std::vector<float> mean, std::vector<float> covariance, double mean_weight,
                    double covariance_weight, std::vector<float> roots);
+
+    /// What other forms of the term are made from.
+    const std::vector<float>& mean_target() const { return mean_target_; }
+    const std::vector<float>& covariance_target() const { return covariance_target_; }
+    double mean_weight() const { return mean_weight_; }
+    double covariance_weight() const { return covariance_weight_; }
 
   protected:
     double judge(const std::vector<double>& mean, float* covariance,

@@ -28,6 +28,12 @@ class ShiftedGramTerm final : public LayerTerm {
     double evaluate(const FeatureMap& feature, const Cotangent& cotangent,
                     ThreadPool& pool) override;
 
+    /// What other forms of the term are made from.
+    const std::vector<float>& targets() const { return targets_; }
+    const std::vector<float>& centre() const { return centre_; }
+    const std::vector<int>& shifts() const { return shifts_; }
+    double scale() const { return scale_; }
+
   private:
     double one(const FeatureMap& feature, const Cotangent& cotangent, int dx, int dy,
                const float* target, ThreadPool& pool);

@@ -78,6 +78,13 @@ class ProjectedTerm final : public LayerTerm {
     double evaluate(const FeatureMap& feature, const Cotangent& cotangent,
                     ThreadPool& pool) override;
 
+    /// What other forms of the term are made from.
+    const std::shared_ptr<LayerTerm>& inner() const { return inner_; }
+    const std::vector<float>& mixtures() const { return mixtures_; }
+    int count() const { return count_; }
+    int channels() const { return channels_; }
+    int pooling() const { return pooling_; }
+
   private:
     FeatureMap projected(const FeatureMap& feature);
 
