@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml CMakeLists.txt $(shell find cpp models -type f)
 
-.PHONY: demo gallery paper test check format sanitize cluster-test hostile faults portability wheel docs clean
+.PHONY: demo gallery paper test check format sanitize cluster-test bench-device hostile faults portability wheel docs clean
 
 # Style transfer of the pictures in examples/ with the built-in weights: out/demo.png.
 demo: $(VENV)/.installed
@@ -32,6 +32,12 @@ check: $(VENV)/.installed-dev
 # The C++ tests under every sanitizer and kernel set; opt-in, a few minutes.
 sanitize:
 	$(PYTHON) scripts/sanitize.py
+
+# Providers of an NVIDIA card beside torch, in an environment of its own (some gigabytes); opt-in.
+bench-device:
+	$(PYTHON) -m venv .venv-device
+	.venv-device/bin/python -m pip install --quiet '.[gpu,export]'
+	.venv-device/bin/python bench/device.py --provider cuda --profile --json device.json
 
 # The tests that need Ray (0.6 GB installed), on a cluster of this machine; opt-in, two minutes.
 cluster-test: $(VENV)/.installed-dev

@@ -4,16 +4,24 @@ VGG16 with max pooling, five style losses and one content loss, as in evaluation
 is loss and gradient for an image; an iteration is that and an Adam step. Everything takes turns,
 each in a process of its own, and must agree on loss and gradient before it is timed.
 
-On a machine with an NVIDIA card (extras gpu and export of fastsynth in one environment):
+On a machine with an NVIDIA card this makes an environment of its own and measures there:
 
-    python bench/device.py --provider cuda tensorrt --json device.json
+    make bench-device
+
+which is, with the extras gpu and export of fastsynth in one environment:
+
+    python bench/device.py --provider cuda tensorrt --profile --json device.json
 
 On a processor, with onnxruntime-openvino in place of onnxruntime:
 
     python bench/device.py --provider cpu openvino native --sizes 256 --rounds 3
 
-Every provider runs in each precision that it has (`--precision` chooses). torch runs eager and as
-fast as it can be made, in the same precisions: channels_last, autocast, torch.compile, CUDA graphs.
+Every provider runs in each precision that it has (`--precision` chooses), as step graphs, which
+stay on the device, and with backend="onnx", whose losses and updates are the host's (`--backend`
+chooses). A timing is of as many steps as take some tenths of a second, after a warm-up in which
+graphs are compiled and recorded, and ends when the device has done its work. torch runs eager and
+as fast as it can be made, in the same precisions: channels_last, autocast, torch.compile, CUDA
+graphs.
 `--torch-python` names the interpreter that has torch, where it is another one; `--no-torch` leaves
 torch out. `--profile` adds the share of kernels and of transfers, from the runtimes' own profilers.
 
@@ -52,14 +60,94 @@ if TYPE_CHECKING:
     from device_torch import TorchRun
 
 RATE = 0.02  # of Adam
+WARM = 4  # steps before the first that counts: both turns of a recorded step, and its algorithms
+LASTS = 0.3  # seconds of one timing, where steps are short
 # The greatest relative error of a gradient against float32's, by precision.
 ALLOWED = {"exact": 1e-2, "tf32": 5e-2, "fp16": 0.3, "bf16": 0.5}
+
+
+class StepRun:
+    """fastsynth's step graphs: nothing but the numbers of a report comes to the host.
+
+    name: step-PROVIDER-PRECISION.
+    """
+
+    def __init__(self, name: str, size: int, threads: int) -> None:
+        from fastsynth import _core
+        from fastsynth.network import ARCHITECTURES
+        from fastsynth.network.step_network import StepNetwork
+        from fastsynth.objective import Canvas, Part, WholeObjective
+        from fastsynth.optimize import Adam
+        from fastsynth.optimize.evaluator import Evaluator
+        from fastsynth.optimize.step import StepGraph
+
+        _, device, precision = name.split("-")
+        pool = _core.ThreadPool(threads)
+        weights = random_weights(ARCHITECTURES["vgg16"], TAPS[-1])
+        network = StepNetwork("vgg16", weights, device=device, precision=precision, pool=pool)
+        images = pictures(size)
+        of_style = network.features(images["style"], STYLE_LAYERS)
+        content = network.features(images["content"], (CONTENT_LAYER,))[CONTENT_LAYER]
+        parts = [
+            Part(
+                tap,
+                _core.ContentTerm(content, "paper")
+                if tap == CONTENT_LAYER
+                else _core.GramTerm(_core.gram(of_style[tap], pool), "paper"),
+                1.0,
+                tap,
+            )
+            for tap in TAPS
+        ]
+        ones = (1.0,) * len(parts)
+        whole = WholeObjective(tuple(parts), TAPS, ones, Canvas(size, size), {None: network})
+        self.start = images["start"]
+        self.evaluator = Evaluator(whole, network.execution, threads)
+        graph = StepGraph(whole, Adam(RATE))
+        self.resident = graph.open([self.start], network.execution, threads)
+
+    def result(self) -> tuple[float, FloatArray]:
+        """Loss and gradient at the start."""
+        loss, _, gradient = self.evaluator.evaluate(self.start)
+        return loss, gradient
+
+    def evaluate(self, count: int) -> float:
+        """Seconds of an evaluation. Reports are read in the end, when the device is done."""
+        begun = time.perf_counter()
+        self.evaluator._graph.run(count)
+        return (time.perf_counter() - begun) / count
+
+    def iterate(self, count: int) -> float:
+        """Seconds of an iteration."""
+        begun = time.perf_counter()
+        self.resident.run(count)
+        return (time.perf_counter() - begun) / count
+
+    def profile(self) -> dict[str, Any]:
+        """Shares of one iteration's time, from ONNX Runtime's profiler."""
+        wall = self.iterate(1)
+        return shares_of(_kinds([self.resident._session]), wall)
+
+
+def _kinds(sessions: Iterable[Any]) -> dict[str, float]:
+    """Seconds of the last run of each node of sessions, by kind; ends their profiles."""
+    kinds: dict[str, float] = defaultdict(float)
+    for session in sessions:
+        file = Path(session.end_profiling())
+        last: dict[str, dict[str, Any]] = {}
+        for event in json.loads(file.read_text(encoding="utf-8")):
+            if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
+                last[event["name"]] = event
+        file.unlink()
+        for event in last.values():
+            kinds[event["args"]["op_name"]] += event["dur"] / 1e6
+    return kinds
 
 
 class OurRun:
     """fastsynth through one provider: evaluations by the engine, which reads features on the host.
 
-    name: "native", or PROVIDER-PRECISION.
+    name: "native", or onnx-PROVIDER-PRECISION.
     """
 
     def __init__(self, name: str, size: int, threads: int) -> None:
@@ -76,7 +164,7 @@ class OurRun:
         else:
             from fastsynth.network.onnx_network import OnnxNetwork
 
-            device, precision = name.rsplit("-", 1)
+            _, device, precision = name.split("-")
             network = OnnxNetwork("vgg16", weights, device=device, precision=precision, pool=pool)
         self.network = network
         images = pictures(size)
@@ -122,17 +210,7 @@ class OurRun:
             return {}
         opened = [piece._session for piece in (*passes._forward, *passes._backward)]
         wall = self.evaluate(1)
-        kinds: dict[str, float] = defaultdict(float)
-        for session in opened:
-            file = Path(session.end_profiling())
-            last: dict[str, dict[str, Any]] = {}  # of each node: that of the evaluation above
-            for event in json.loads(file.read_text(encoding="utf-8")):
-                if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
-                    last[event["name"]] = event
-            file.unlink()
-            for event in last.values():
-                kinds[event["args"]["op_name"]] += event["dur"] / 1e6
-        return shares_of(kinds, wall)
+        return shares_of(_kinds(opened), wall)
 
 
 def shares_of(kinds: dict[str, float], wall: float) -> dict[str, Any]:
@@ -150,7 +228,7 @@ def shares_of(kinds: dict[str, float], wall: float) -> dict[str, Any]:
 def work(name: str, size: int, threads: int, result: Path, profile: bool) -> None:
     """A worker: writes loss and gradient to `result`, then times what each line asks for."""
     sys.path.insert(0, str(ROOT / "python"))
-    runner: OurRun | TorchRun
+    runner: OurRun | StepRun | TorchRun
     if name.startswith("torch"):
         from device_torch import TorchRun
 
@@ -158,7 +236,7 @@ def work(name: str, size: int, threads: int, result: Path, profile: bool) -> Non
     else:
         if profile:
             _profile_sessions(result.parent / name)
-        runner = OurRun(name, size, threads)
+        runner = (StepRun if name.startswith("step-") else OurRun)(name, size, threads)
     loss, gradient = runner.result()
     np.savez(result, loss=loss, gradient=gradient)
     print("ready", flush=True)
@@ -253,14 +331,18 @@ def compare(size: int, names: list[str], options: argparse.Namespace) -> dict[st
                 workers.append(worker)
             else:
                 found[name] = {"failed": worker.problem}
-                print(f"{size:5d} px  {name:18s} did not run: {worker.problem}", flush=True)
+                print(f"{size:5d} px  {name:20s} did not run: {worker.problem}", flush=True)
         profiles = {w.name: w.ask("profile", 1) for w in workers} if options.profile else {}
+        counts: dict[tuple[str, str], int] = {}
         for worker in workers:
-            worker.ask("iterate", 2)  # warm
+            for what in worker.times:
+                worker.ask(what, WARM)
+                once = worker.ask(what, options.count)
+                counts[worker.name, what] = max(options.count, min(500, int(LASTS / once)))
         for _ in range(options.rounds):
             for worker in workers:
                 for what, times in worker.times.items():
-                    times.append(worker.ask(what, options.count))
+                    times.append(worker.ask(what, counts[worker.name, what]))
         results = {worker.name: dict(np.load(worker.file)) for worker in workers}
         for worker in workers:
             worker.close()
@@ -301,7 +383,7 @@ def _entry(
 
 def _line(size: int, name: str, entry: dict[str, Any]) -> str:
     """One implementation, for people."""
-    parts = [f"{size:5d} px  {name:18s}"]
+    parts = [f"{size:5d} px  {name:20s}"]
     for what in ("evaluate", "iterate"):
         parts.append(f"{what} {entry[what]['median_ms']:8.1f} ms")
         if "over_eager" in entry[what]:
@@ -329,7 +411,12 @@ def implementations(options: argparse.Namespace) -> list[str]:
             raise SystemExit(f"unknown provider {provider!r}")
         else:
             wanted = options.precision or list(card.precisions)
-            names += [f"{provider}-{p}" for p in card.precisions if p in wanted]
+            names += [
+                f"{backend}-{provider}-{p}"
+                for backend in options.backend
+                for p in card.precisions
+                if p in wanted
+            ]
     if not options.torch:
         return names
     listed = subprocess.run(
@@ -354,7 +441,8 @@ def main() -> None:
     add("--precision", nargs="+", help="of the providers' precisions these (default: all)")
     add("--sizes", type=int, nargs="+", default=[256, 512, 1024, 2048], metavar="PIXELS")
     add("--rounds", type=int, default=7)
-    add("--count", type=int, default=3, help="evaluations in one timing (default: %(default)s)")
+    add("--count", type=int, default=3, help="steps in one timing, at least (%(default)s)")
+    add("--backend", nargs="+", choices=("step", "onnx"), default=["step", "onnx"])
     add("--threads", type=int, default=2, help="default: %(default)s")
     add("--torch", action=argparse.BooleanOptionalAction, default=True)
     add("--torch-python", default=sys.executable, metavar="PYTHON")

@@ -7,7 +7,7 @@ Run by itself it prints the names of the variants that this machine can run.
     torch-last-…     channels_last
     torch-amp-…      channels_last and autocast
     torch-compiled-… the same through torch.compile
-    torch-graph-…    the same, captured as a CUDA graph
+    torch-graph-…    as torch-amp-…, captured as a CUDA graph
 
 The last part of a name is the precision: exact, tf32, fp16 or bf16.
 """
@@ -30,7 +30,11 @@ ON_CARD = (
     "torch-exact",
     "torch-tf32",
     "torch-last-tf32",
+    "torch-graph-exact",
+    "torch-graph-tf32",
     "torch-amp-fp16",
+    "torch-amp-bf16",
+    "torch-compiled-tf32",
     "torch-compiled-fp16",
     "torch-graph-fp16",
 )
