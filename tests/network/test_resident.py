@@ -176,3 +176,39 @@ def test_errors_in_a_step_name_the_cure(
         graph.close()
         with pytest.raises(DeviceError, match="closed"):
             graph.run(1)
+
+
+@pytest.mark.parametrize(
+    ("provider", "place"),
+    [
+        (Provider("CUDAExecutionProvider", "", index="1"), ("cuda", 1)),
+        (Provider("TensorrtExecutionProvider", ""), ("cuda", 0)),
+        (Provider("DmlExecutionProvider", "", index="2"), ("dml", 2)),
+        (Provider("OpenVINOExecutionProvider", "", index="GPU.1"), ("cpu", 0)),
+    ],
+    ids=lambda value: value.name if isinstance(value, Provider) else "",
+)
+def test_state_lies_on_the_card_that_was_asked_for(
+    provider: Provider, place: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places: list[tuple[str, int]] = []
+    real = session.onnxruntime()
+
+    class Values:
+        @staticmethod
+        def ortvalue_from_numpy(array: Any, memory: str = "cpu", number: int = 0) -> Any:
+            places.append((memory, number))
+            return real.OrtValue.ortvalue_from_numpy(array)
+
+    class Fake:
+        OrtValue = Values
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(real, name)
+
+    monkeypatch.setattr(resident, "onnxruntime", Fake)
+    plain = session._open
+    monkeypatch.setattr(session, "_open", lambda ort, m, o, _, t: plain(ort, m, o, CPU, t))
+    with opened(provider) as graph:
+        assert graph.run(2)[:, 0] == pytest.approx([3.0, 7.5])
+    assert set(places) == {place}

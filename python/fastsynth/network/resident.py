@@ -283,7 +283,8 @@ class ResidentGraph(Closing):
     def _placed(self, array: NDArray[Any]) -> Any:
         """A copy on the device."""
         copy = np.array(array, order="C")
-        return self._ort.OrtValue.ortvalue_from_numpy(copy, self._memory, 0)
+        number = 0 if self._memory == "cpu" else int(self._provider.index or 0)
+        return self._ort.OrtValue.ortvalue_from_numpy(copy, self._memory, number)
 
 
 def fitted(model: bytes, provider: Provider) -> bytes:
