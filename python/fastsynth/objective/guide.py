@@ -11,6 +11,7 @@ import numpy as np
 from fastsynth._errors import ObjectiveError
 from fastsynth.image import Picture, load, resize
 from fastsynth.objective.exemplar import ExemplarTerm
+from fastsynth.objective.labels import label_masks
 from fastsynth.objective.moments import as_floats, positive
 from fastsynth.objective.tiles import TiledFeatures, mean_and_square
 
@@ -27,8 +28,6 @@ __all__ = ["GuidedStyle", "Region", "label_regions", "read_regions"]
 
 # Convolutions before each pooling of VGG16: what a layer sees follows from them.
 CONVOLUTIONS = (2, 2, 3, 3, 3)
-SHARE = 1 / 200  # of a label map: colours of less are edges between others
-NEAR = 0.12  # in RGB: colours nearer than this are one label
 GROWN = 3  # px that an eroded mask is grown by again
 EMPTY = 1e-3  # share of a map below which a mask counts as empty
 
@@ -306,38 +305,12 @@ def plane(mask: Picture) -> Mask:
 
 
 def label_regions(content: Picture, style: Picture) -> list[Region]:
-    """Regions of two label maps: a region for each colour of the style's that both have.
+    """Regions of two label maps, one for each label of the content's; see label_masks."""
 
-    Every pixel of the content's map goes to the nearest of these colours.
-    """
-    colours = frequent_colours(style)
-    near = [
-        np.argmin([((p.pixels - c[:, None, None]) ** 2).sum(0) for c in colours], axis=0)
-        for p in (content, style)
-    ]
-    regions = []
-    for index in range(len(colours)):
-        masks = [Picture.of(np.stack([labels == index] * 3).astype(np.float32)) for labels in near]
-        if all(float(m.pixels.max()) > 0 for m in masks):
-            regions.append(Region(masks[0], masks[1]))
-    return regions
+    def picture(mask: NDArray[np.bool_]) -> Picture:
+        return Picture.of(np.stack([mask] * 3).astype(np.float32))
 
-
-def frequent_colours(picture: Picture) -> list[NDArray[np.float32]]:
-    """The colours of a label map, most frequent first; in-between colours of its edges left out."""
-    codes = np.round(picture.pixels * 255).astype(np.int64)
-    packed = (codes[0] << 16) | (codes[1] << 8) | codes[2]
-    values, counts = np.unique(packed, return_counts=True)
-    order = np.argsort(-counts, kind="stable")
-    found: list[NDArray[np.float32]] = []
-    for code, count in zip(values[order].tolist(), counts[order].tolist(), strict=True):
-        colour = np.array([code >> 16, code >> 8 & 255, code & 255], np.float32)
-        colour = np.asarray(colour / 255, np.float32)
-        if count < SHARE * packed.size and found:
-            break
-        if all(float(np.linalg.norm(colour - other)) > NEAR for other in found):
-            found.append(colour)
-    return found
+    return [Region(picture(there), picture(here)) for there, here in label_masks(content, style)]
 
 
 def read_regions(masks: Any) -> list[Region]:
