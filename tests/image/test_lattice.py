@@ -96,6 +96,17 @@ def test_stripes_have_a_lattice() -> None:
     assert lattice.period == pytest.approx(12, abs=0.1)
 
 
+def test_noisy_stripes_of_broken_period_have_a_lattice() -> None:
+    """Along the stripes the noise has peaks that are higher than those of the period."""
+    noise = np.random.default_rng(2).normal(0, 0.03, (128, 128))
+    plane = np.where(np.arange(128) / 13.7 % 1 < 0.4, 0.2, 0.9) + noise
+    lattice = find_lattice(np.stack([plane] * 3).astype(np.float32))
+    assert lattice is not None
+    assert lattice.share > 0.9
+    periods = lattice.period / 13.7
+    assert abs(periods - round(periods)) < 0.02
+
+
 @pytest.mark.parametrize("kind", ["noise", "flat", "ramp", "tiny"])
 def test_no_lattice_where_nothing_repeats(kind: str) -> None:
     rng = np.random.default_rng(1)

@@ -30,7 +30,7 @@ def areas(content: Any, style: Any) -> list[tuple[int, int]]:
 
 def test_a_label_that_the_style_has_not_is_an_error() -> None:
     with pytest.raises(
-        ObjectiveError, match="#0000ff, which the style's has not .#00ff00, #ff0000"
+        ObjectiveError, match=r"#0000ff, which the style's has not .#00ff00, #ff0000"
     ):
         areas(bands(RED, BLUE), bands(RED, GREEN))
     small = bands(RED, GREEN)

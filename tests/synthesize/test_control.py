@@ -183,6 +183,68 @@ def test_a_style_of_two_that_is_cancelled_leaves_no_checkpoint_behind(
     np.testing.assert_array_equal(again.array, whole.array)
 
 
+def test_the_style_of_two_scales_is_seen_by_time_limit_and_callback(
+    synthesizer: fs.Synthesizer, tmp_path: Path
+) -> None:
+    style = {"coarse": picture(64, 64, 3), "fine": picture(64, 64, 4)}
+    seen: list[int] = []
+
+    def stop(progress: fs.Progress) -> bool:
+        seen.append(progress.evaluations)
+        return len(seen) < 3
+
+    stopped = synthesizer.style_transfer(EXEMPLAR, style, size=48, callback=stop)
+    assert stopped.stopped == "cancelled"
+    assert len(seen) == 3
+    cut = synthesizer.style_transfer(
+        EXEMPLAR, style, size=48, time_limit=0.3, max_evaluations=100_000, plateau=0
+    )
+    assert cut.stopped == "time"
+    assert cut.seconds["levels"] < 3.0  # beside others on the machine
+    path = cut.save(tmp_path / "cut.png")
+    inputs = {"style.coarse": style["coarse"], "style.fine": style["fine"], "content": EXEMPLAR}
+    np.testing.assert_array_equal(fs.replay(path, inputs=inputs).array, cut.array)
+
+
+def test_patches_need_masks(synthesizer: fs.Synthesizer) -> None:
+    with pytest.raises(ObjectiveError, match="puts parts together that masks name; give masks="):
+        synthesizer.synthesize_texture(EXEMPLAR, init="patches")
+
+
+def test_masks_of_truth_values(synthesizer: fs.Synthesizer) -> None:
+    runs = [
+        synthesizer.style_transfer(
+            EXEMPLAR, picture(40, 40, 5), masks=[(mask, None)], size=32, max_evaluations=2
+        )
+        for mask in (MASK, MASK > 0)
+    ]
+    np.testing.assert_array_equal(runs[0].array, runs[1].array)
+
+
+def test_a_dark_mask_is_not_called_black(synthesizer: fs.Synthesizer) -> None:
+    with pytest.raises(ObjectiveError, match=r"nowhere brighter than 0\.25"):
+        synthesizer.style_transfer(EXEMPLAR, EXEMPLAR, masks=[(MASK // 4, None)], size=32)
+
+
+def test_the_smallest_exemplar_has_a_colour(synthesizer: fs.Synthesizer) -> None:
+    pixel = np.array([[[200, 40, 90]]], np.uint8)
+    result = synthesizer.synthesize_texture(pixel, size=(24, 20), max_evaluations=2)
+    assert np.abs(result.array.astype(int) - pixel).max() <= 1
+
+
+def test_nothing_to_see_is_no_exemplar(synthesizer: fs.Synthesizer) -> None:
+    with pytest.raises(fs.ImageError, match="its alpha is 0 everywhere"):
+        synthesizer.synthesize_texture(np.zeros((32, 32, 4), np.uint8))
+
+
+def test_numbers_out_of_arrays(synthesizer: fs.Synthesizer) -> None:
+    plain, numpys = (
+        synthesizer.synthesize_texture(EXEMPLAR, size=32, seed=seed, max_evaluations=count)
+        for seed, count in ((3, 2), (np.arange(4)[3], np.int64(2)))
+    )
+    np.testing.assert_array_equal(plain.array, numpys.array)
+
+
 def test_the_statistics_of_a_transfer(synthesizer: fs.Synthesizer) -> None:
     """Random weights: means and covariances by default; Gram matrices where they are asked for."""
     full = [(None, None)]

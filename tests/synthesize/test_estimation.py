@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import fastsynth as fs
+from fastsynth.synthesize import regions
 from fastsynth.synthesize.estimation import readable
 
 RNG = np.random.default_rng(0)
@@ -117,6 +118,30 @@ def test_an_estimate_does_not_run(tmp_path: Any) -> None:
         "invert", SMALL, layers="conv2_1", weights="random:0", callback=callback, checkpoint=path
     )
     assert not path.exists()
+
+
+def test_the_estimate_of_a_doodle_searches_a_small_picture_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    searched: list[tuple[int, int]] = []
+    patched = regions.patched
+
+    def watched(*arguments: Any, **keywords: Any) -> Any:
+        searched.append(arguments[2])
+        return patched(*arguments, **keywords)
+
+    monkeypatch.setattr(regions, "patched", watched)
+    labels = np.zeros((64, 80), np.uint8)
+    labels[:, 40:] = 255
+    found = fs.estimate(
+        "synthesize_texture",
+        SMALL,
+        masks={"content": labels, "style": labels},
+        size=640,
+        weights="random:0",
+    )
+    assert searched == [(77, 96)]
+    assert found.seconds > sum(level.seconds for level in found.levels)
 
 
 def test_wrong_arguments_are_named() -> None:

@@ -9,8 +9,9 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import wasserstein_distance
 
-from fastsynth import ObjectiveError, Synthesizer, replay
+from fastsynth import MeanCovariance, ObjectiveError, Synthesizer, replay
 from fastsynth.image.lattice import fold
+from fastsynth.objective import Canvas, plan
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +77,20 @@ def test_a_seamless_picture_has_no_seam(synthesizer: Synthesizer) -> None:
     )
     steps = np.abs(plain - np.roll(plain, 1, 0)).mean((1, 2))
     assert steps[0] > 1.3 * np.percentile(steps[1:], 95)
+
+
+def test_every_place_of_a_tile_counts_alike(synthesizer: Synthesizer) -> None:
+    """A tile that is rolled is the same tile: its statistics are, whatever lies at its border."""
+    tile = np.random.default_rng(5).random((3, 64, 80), np.float32)
+    tile[:, :16] *= 0.2  # what lies near the border differs from the rest
+    term = MeanCovariance(bricks(80, 80), ["conv1_1", "conv2_1", "conv3_1"], sizing="native")
+    canvas = Canvas(64 + 64, 80 + 64, 1.0, 32, wrap=True)
+    values = []
+    with plan(term, canvas, lambda _: synthesizer.open(None, "avg"), synthesizer.pool) as bound:
+        for shift in ((0, 0), (32, 0), (16, 48)):
+            rolled = np.ascontiguousarray(np.roll(tile, shift, (1, 2)))
+            values.append(float(bound.objective.evaluate(rolled)[0]))
+    assert values[1:] == pytest.approx([values[0]] * 2, rel=1e-4)
 
 
 def test_terms_follow_the_keyword(synthesizer: Synthesizer) -> None:

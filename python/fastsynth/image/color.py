@@ -213,7 +213,8 @@ def match_distribution(
     sample = _spread(moved)
     wanted = [(_spread(pixels.reshape(3, -1).astype(np.float64)), w) for pixels, w in targets if w]
     rng = np.random.default_rng(0)
-    axes = np.linalg.eigh(np.cov(np.concatenate([pixels for pixels, _ in wanted], axis=1)))[1].T
+    colours = np.concatenate([pixels for pixels, _ in wanted], axis=1)
+    axes = np.linalg.eigh(np.cov(colours, bias=True))[1].T  # biased: of one pixel, it is 0
     for index in range(FRAMES):
         frame = np.linalg.qr(rng.normal(size=(3, 3)))[0] if index else axes
         turned, seen = frame @ moved, frame @ sample

@@ -21,6 +21,7 @@ __all__ = ["Lattice", "bent", "find_lattice"]
 LARGEST = 160  # px, the longer side of the picture in which peaks are looked for
 REACH = 0.6  # of each side: lags beyond leave too little overlap to be trusted
 PEAKS = 20  # candidates for a and b
+SECTORS = 6  # directions, of each of which the highest peak is a candidate, too
 SHORTEST = 3.0  # px, of a period
 LEAST_ANGLE = 0.3  # sine of the angle between a and b
 LEAST_SHARE = 0.1  # of the variance, below which a picture does not repeat
@@ -220,7 +221,24 @@ def peaks(rho: NDArray[np.float64]) -> list[tuple[int, int]]:
     far = (np.hypot(rows, columns) >= SHORTEST) & ((rows > 0) | (columns > 0))
     lags = list(zip(rows[far].tolist(), columns[far].tolist(), strict=True))
     lags.sort(key=lambda lag: -float(rho[lag[0], lag[1] + middle]))
-    return [*lags[:PEAKS], (1, 0), (0, 1)]
+    best, others = lags[:PEAKS], lags[PEAKS:]
+    # Of stripes, whose noise has peaks anywhere along them, those across are lower.
+    sectors = {sector(lag) for lag in best}
+    for lag in others:
+        if sector(lag) not in sectors:
+            sectors.add(sector(lag))
+            best.append(lag)
+    return [*best, (1, 0), (0, 1)]
+
+
+def sector(lag: tuple[int, int]) -> int:
+    """Which of SECTORS directions is a lag's; opposite ones are the same.
+
+    >>> sector((0, 5)), sector((0, -5)), sector((5, 0))
+    (0, 0, 3)
+    """
+    angle = np.arctan2(lag[0], lag[1]) / np.pi * SECTORS
+    return round(float(angle)) % SECTORS
 
 
 def reduce(basis: NDArray[np.float64]) -> NDArray[np.float64]:

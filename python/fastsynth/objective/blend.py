@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fastsynth._errors import ObjectiveError
+from fastsynth._errors import ImageError, ObjectiveError
 from fastsynth.image import Picture, load
 
 __all__ = ["WeightedPictures", "weighted_pictures"]
@@ -52,10 +52,20 @@ def weighted_pictures(value: Any, name: str) -> WeightedPictures:
             raise ObjectiveError(
                 f"the weight of a {name} image must be a finite number, not {weight!r}"
             )
-        loaded.append((load(picture, name=name), float(weight)))
+        loaded.append((seen(load(picture, name=name), name), float(weight)))
     if not any(weight for _, weight in loaded):
         raise ObjectiveError(f"all weights of the {name} images are 0; give one of them more")
     return WeightedPictures(tuple(loaded))
+
+
+def seen(picture: Picture, name: str) -> Picture:
+    """The picture. Raises ImageError where it is transparent everywhere."""
+    if picture.alpha is not None and float(picture.alpha.max()) <= 0:
+        raise ImageError(
+            f"{name}: its alpha is 0 everywhere, so nothing of it is to be seen; expected visible "
+            "parts: take the alpha channel out if it means something else"
+        )
+    return picture
 
 
 def _is_pairs(value: Any) -> bool:

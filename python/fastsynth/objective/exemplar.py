@@ -159,12 +159,17 @@ class ExemplarTerm(Term):
 
 
 def inside_margin(term: _core.LayerTerm, canvas: Canvas, stride: int) -> _core.LayerTerm:
-    """The term, shown only the positions inside the canvas' margin, where those are worth it."""
+    """The term, shown only the positions inside the canvas' margin, where those are worth it.
+
+    Of a tile's continuation no layer is shown anything: places near the border would count twice,
+    and the zeros beyond the continuation would be marked as lines inside the tile.
+    """
     from fastsynth import _core
 
     rows, columns = canvas.height // stride, canvas.width // stride
     border = canvas.margin // stride
-    if stride < WINDOWED_STRIDE or border == 0 or min(rows, columns) <= 2 * border:
+    shallow = stride < WINDOWED_STRIDE and not canvas.wrap
+    if shallow or border == 0 or min(rows, columns) <= 2 * border:
         return term
     return _core.WindowTerm(
         term, rows, columns, border, border, rows - 2 * border, columns - 2 * border

@@ -87,9 +87,13 @@ class GuidedStyle(ExemplarTerm):
             given = getattr(self, name)
             if given is None:
                 continue
-            mask = load(given, name=name)
-            if float(plane(mask).max()) < 0.5:
-                raise ObjectiveError(f"{name} is black everywhere: it names no region")
+            mask = load_mask(given, name)
+            brightest = float(plane(mask).max())
+            if brightest < 0.5:
+                seen = f"nowhere brighter than {brightest:.2g}" if brightest else "black everywhere"
+                raise ObjectiveError(
+                    f"{name} is {seen}: it names no region; expected white (1) where that is"
+                )
             object.__setattr__(self, name, mask)
         if self.strength_map is not None:
             object.__setattr__(self, "strength_map", load_strengths(self.strength_map))
@@ -238,9 +242,16 @@ def layer_guide(
     return best
 
 
+def load_mask(mask: Any, name: str) -> Picture:
+    """A mask as a picture; arrays of truth values are masks, too."""
+    if isinstance(mask, np.ndarray) and mask.dtype == np.bool_:
+        mask = mask.astype(np.uint8) * np.uint8(255)
+    return load(mask, name=name)
+
+
 def load_strengths(strength_map: Any) -> Picture:
     """A strength map. Raises ObjectiveError where it is black everywhere."""
-    picture = load(strength_map, name="strength_map")
+    picture = load_mask(strength_map, "strength_map")
     if float(plane(picture).max()) < EMPTY:
         raise ObjectiveError(
             "strength_map is black everywhere: no place takes the style; give strength=0 for that"
@@ -344,7 +355,7 @@ def read_regions(masks: Any) -> list[Region]:
             )
         names = ("content mask", "style mask", "style")
         loaded = [
-            None if value is None else load(value, name=name)
+            None if value is None else (load if name == "style" else load_mask)(value, name=name)
             for value, name in zip(item, names, strict=False)
         ]
         regions.append(Region(*loaded))

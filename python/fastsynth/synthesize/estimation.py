@@ -15,11 +15,11 @@ from fastsynth.optimize import LBFGS, Adam, Ascent, StopRules, make_optimizer, r
 from fastsynth.render import coarse_to_fine, schedule
 from fastsynth.render.refine import plan_level
 from fastsynth.render.tiling import foreign_bytes
-from fastsynth.synthesize.options import EngineOptions
+from fastsynth.synthesize.options import EngineOptions, checked_time
+from fastsynth.synthesize.regions import PatchStart
 from fastsynth.synthesize.result import Result
 from fastsynth.synthesize.synthesizer import (
     Synthesizer,
-    checked_time,
     limit_of,
     plateau_rule,
 )
@@ -221,7 +221,7 @@ class Rehearsal(Synthesizer):
         pace = self.trial(
             plans[-1].objective,
             canvas_of(small(levels[-1])),
-            init,
+            init.rough if isinstance(init, PatchStart) else init,
             networks,
             LBFGS() if isinstance(plans[-1].optimizer, Ascent) else plans[-1].optimizer,
         )
@@ -231,7 +231,8 @@ class Rehearsal(Synthesizer):
                 FROM_PICTURE if job.get("arguments", {}).get("init") == "content" else FROM_NOISE
             )
         found = []
-        expected = pace.once
+        before = pace.once + (init.seconds() if isinstance(init, PatchStart) else 0.0)
+        expected = before
         for level, way in zip(levels, plans, strict=True):
             pixels = pixels_of(canvas_of(level))
             setup, once_through = pace.plan * pixels, pace.evaluation * pixels * way.passes
@@ -243,7 +244,7 @@ class Rehearsal(Synthesizer):
                     level.width, level.height, level.evaluations, seconds, way.bytes or 0, tile
                 )
             )
-        most = pace.once + sum(level.seconds for level in found)
+        most = before + sum(level.seconds for level in found)
         if time_limit is not None:
             expected, most = min(expected, time_limit), min(most, time_limit)
         memory = max(level.memory for level in found)

@@ -218,8 +218,11 @@ def decode_arguments(
         return value
 
     def as_images(value: Mapping[str, Any], where: str) -> Any:
-        if set(value) == SCALES:
-            return {name: as_image(picture, f"{where}.{name}") for name, picture in value.items()}
+        if set(value) - {"schedule"} == SCALES:
+            return {
+                name: item if name == "schedule" else as_image(item, f"{where}.{name}")
+                for name, item in value.items()
+            }
         return [[as_image(picture, where), weight] for picture, weight in value.items()]
 
     def prepare(key: str, value: Any) -> Any:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
+from fastsynth._errors import ObjectiveError
+
 if TYPE_CHECKING:
     import os
 
@@ -12,7 +14,7 @@ if TYPE_CHECKING:
     from fastsynth.optimize import Optimizer
     from fastsynth.render import Progress, Trace
 
-__all__ = ["EngineOptions", "Options", "RunOptions", "split_options"]
+__all__ = ["EngineOptions", "Options", "RunOptions", "checked_time", "split_options"]
 
 
 class EngineOptions(TypedDict, total=False):
@@ -98,3 +100,10 @@ def split_options(options: Options, verb: str) -> tuple[EngineOptions, RunOption
                 f"{verb}() got an unexpected keyword {key!r}; it also knows {', '.join(known)}"
             )
     return cast("EngineOptions", engine), cast("RunOptions", run)
+
+
+def checked_time(limit: Any) -> float | None:
+    """The keyword `time_limit`, in seconds."""
+    if limit is not None and not (isinstance(limit, (int, float)) and limit > 0):
+        raise ObjectiveError(f"time_limit must be a positive number of seconds, not {limit!r}")
+    return limit

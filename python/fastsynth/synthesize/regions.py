@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastsynth._errors import ObjectiveError
-from fastsynth.image import Picture, load, resize
+from fastsynth.image import Picture, resize
 from fastsynth.objective import GuidedStyle, Sum
 from fastsynth.objective.blend import WeightedPictures
-from fastsynth.objective.guide import mask_at
+from fastsynth.objective.guide import load_mask, mask_at
+from fastsynth.render.refine import ENDING
 from fastsynth.synthesize.analogy_levels import Problem, Search, level_count, solve
+from fastsynth.synthesize.options import checked_time
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
     Layers = str | Sequence[str] | Mapping[str, float]
 
 __all__ = [
+    "PatchStart",
     "check_guided",
     "combined_style",
     "guided_styles",
@@ -34,6 +39,7 @@ __all__ = [
     "region_choices",
 ]
 
+TRIAL = 96  # px, the longer side of the search that tells how long another will take
 REGION_NOISE = 0.05  # deviation, about each region's mean colour
 # The search that puts a first picture together from patches; see image_analogy's "numbers".
 PATCH, GUIDE_WEIGHT, COHERENCE, UNIFORMITY, ROUNDS = 7, 5.0, 1.0, 0.1, 4
@@ -120,7 +126,7 @@ def loaded_masks(masks: Any) -> Any:
         return {name: loaded_masks(item) for name, item in masks.items()}
     if isinstance(masks, (list, tuple)):
         return [loaded_masks(item) for item in masks]
-    return None if masks is None else load(masks, name="mask")
+    return None if masks is None else load_mask(masks, "mask")
 
 
 def region_init(regions: Sequence[Region], exemplar: Picture, seed: int) -> Init:
@@ -146,61 +152,75 @@ def region_init(regions: Sequence[Region], exemplar: Picture, seed: int) -> Init
 
 
 def region_choices(
-    regions: Sequence[Region],
-    exemplar: Picture,
-    size: tuple[int, int],
-    *,
-    scale: float,
-    seed: int,
-    pool: _core.ThreadPool,
-    cancel: _core.Cancel | None,
+    regions: Sequence[Region], exemplar: Picture, size: tuple[int, int], *, seed: int, **how: Any
 ) -> dict[str, Init]:
-    """The first pictures of regions by name; see synthesize_texture's `init`."""
-    patches = patch_init(regions, exemplar, size, scale=scale, seed=seed, pool=pool, cancel=cancel)
+    """The first pictures of regions by name; see synthesize_texture's `init`.
+
+    how: keywords of PatchStart.
+    """
     noise = region_init(regions, exemplar, seed)
+    patches = PatchStart(regions, exemplar, size, noise, seed=seed, **how)
     return {"auto": patches, "noise": noise, "patches": patches}
 
 
-def patch_init(
-    regions: Sequence[Region],
-    exemplar: Picture,
-    size: tuple[int, int],
-    *,
-    scale: float,
-    seed: int,
-    pool: _core.ThreadPool,
-    cancel: _core.Cancel | None,
-) -> Init:
+class PatchStart:
     """First pictures put together from patches of the exemplar, each from its own region.
 
     The image analogy of the masks: patches are alike in the style and in which regions they see, so
-    that borders are taken from borders. `size`: (height, width) of the picture; coarser levels get
-    it reduced. Regions with images of their own: one search for each image.
+    that borders are taken from borders. Regions with images of their own: one search for each
+    image.
+
+    size: (height, width) of the picture; coarser levels get it reduced. The search waits until the
+        first of them is asked for.
+    rough: first pictures that cost nothing, for a trial.
     """
 
-    def whole() -> Pixels:
+    def __init__(
+        self,
+        regions: Sequence[Region],
+        exemplar: Picture,
+        size: tuple[int, int],
+        rough: Init,
+        *,
+        scale: float,
+        seed: int,
+        pool: _core.ThreadPool,
+        cancel: _core.Cancel | None,
+    ) -> None:
+        self._regions = regions
+        self._exemplar = exemplar
+        self._size = size
+        self.rough = rough
+        self._how: dict[str, Any] = {"scale": scale, "seed": seed, "pool": pool, "cancel": cancel}
+        self._made: Pixels | None = None
+
+    def __call__(self, height: int, width: int) -> Pixels:
+        if self._made is None:
+            self._made = self._search(self._size)
+        return resize(self._made, (height, width), clip=True)
+
+    def seconds(self) -> float:
+        """What the search will take, after that for a small picture; its cost is per pixel."""
+        factor = min(1.0, TRIAL / max(self._size))
+        small = (max(1, round(self._size[0] * factor)), max(1, round(self._size[1] * factor)))
+        began = time.monotonic()
+        self._search(small)
+        return (time.monotonic() - began) * math.prod(self._size) / math.prod(small)
+
+    def _search(self, size: tuple[int, int]) -> Pixels:
         images: dict[str, Picture] = {}
-        for region in regions:
-            image = region.picture or exemplar
+        for region in self._regions:
+            image = region.picture or self._exemplar
             images.setdefault(image.sha256, image)
         found = np.zeros((3, *size), np.float32)
         best = np.full(size, -1.0, np.float32)
         for image in images.values():
-            own = [r for r in regions if (r.picture or exemplar).sha256 == image.sha256]
-            made = patched(own, image, size, scale=scale, seed=seed, pool=pool, cancel=cancel)
+            own = [r for r in self._regions if (r.picture or self._exemplar).sha256 == image.sha256]
+            made = patched(own, image, size, **self._how)
             here = np.max([mask_at(r.content, size) for r in own], axis=0)
             found = np.where(here > best, made, found)
             best = np.maximum(here, best)
         return found
-
-    made: list[Pixels] = []
-
-    def init(height: int, width: int) -> Pixels:
-        if not made:
-            made.append(whole())
-        return resize(made[0], (height, width), clip=True)
-
-    return init
 
 
 def patched(
@@ -236,19 +256,34 @@ def weights_are_random(synthesizer: Synthesizer) -> bool:
 
 
 def combined_style(
-    synthesizer: Synthesizer, coarse: Any, fine: Any, longest: int, run: RunOptions
-) -> Picture:
+    synthesizer: Synthesizer,
+    coarse: Any,
+    fine: Any,
+    longest: int,
+    run: RunOptions,
+    *,
+    schedule: Any = None,
+) -> tuple[Picture, list[int]]:
     """One style of two: the coarse one's forms and colours, painted in the fine one's strokes.
 
     longest: its longer side in pixels. The fine style is given the coarse one's colours first.
-    run: of the transfer that the style is for. Where the style is cancelled, the transfer is so
-        before it begins: its checkpoint is taken out, which would be of a style half made.
+    run: of the transfer that the style is for. The style takes up to half of its time limit, and
+        leaves the rest. Where the style is cancelled, the transfer is so before it begins. Either
+        way its checkpoint is taken out, which would be of a style half made.
+    schedule: evaluations by level, for a style that was made before; default: as usual.
+    Returns the style and its evaluations by level.
     """
-    same = ("seed", "cancel", "optimizer", "plateau", "memory_limit")
+    same = ("seed", "cancel", "optimizer", "plateau", "memory_limit", "callback", "progress")
     kept: dict[str, Any] = {key: value for key, value in run.items() if key in same}
-    if isinstance(run.get("max_evaluations"), int):
+    if schedule is not None:
+        kept["max_evaluations"] = schedule
+    elif isinstance(run.get("max_evaluations"), int):
         kept["max_evaluations"] = run["max_evaluations"]
+    limit = checked_time(run.get("time_limit"))
+    if limit is not None:
+        kept["time_limit"] = limit / 2
     present = synthesizer.open(None, "avg" if weights_are_random(synthesizer) else "max").layers
+    began = time.monotonic()
     made = synthesizer.style_transfer(
         coarse,
         fine,
@@ -260,6 +295,14 @@ def combined_style(
     )
     if made.stopped == "interrupted":  # there is no picture yet that could be given back
         raise KeyboardInterrupt
-    if made.stopped == "cancelled":
+    if made.stopped in ENDING:
         run.pop("checkpoint", None)
-    return Picture.of(np.ascontiguousarray(made.pixels))
+    if made.stopped == "cancelled":
+        from fastsynth import _core
+
+        cancel = _core.Cancel()  # the callback may have said so, and would not be asked again
+        cancel.set()
+        run["cancel"] = cancel
+    if limit is not None:
+        run["time_limit"] = max(limit - (time.monotonic() - began), 1e-3)
+    return Picture.of(np.ascontiguousarray(made.pixels)), list(made.provenance.get("schedule", ()))

@@ -24,7 +24,7 @@ from fastsynth.render.tiling import default_limit, parse_bytes
 from fastsynth.synthesize.dreaming import dream
 from fastsynth.synthesize.inversion import invert, mix
 from fastsynth.synthesize.minimization import minimize
-from fastsynth.synthesize.options import RunOptions
+from fastsynth.synthesize.options import RunOptions, checked_time
 from fastsynth.synthesize.record import describe_engine, identity
 from fastsynth.synthesize.result import Result
 from fastsynth.synthesize.texture import synthesize_texture
@@ -311,13 +311,6 @@ def limit_of(value: int | str | None, network: Network) -> int | None:
     """Bytes that a run may take. By default the machine's, where the network computes on it."""
     limit = parse_bytes(value)
     return default_limit() if limit is None and network.device in ("auto", "cpu") else limit
-
-
-def checked_time(limit: Any) -> float | None:
-    """The keyword `time_limit`, in seconds."""
-    if limit is not None and not (isinstance(limit, (int, float)) and limit > 0):
-        raise ObjectiveError(f"time_limit must be a positive number of seconds, not {limit!r}")
-    return limit
 
 
 def how(plan: LevelPlan | None) -> dict[str, Any]:

@@ -95,7 +95,8 @@ def style_transfer(
     content: the picture whose shapes are kept.
     style: a picture, or pairs (picture, weight) whose statistics are mixed, in these proportions;
         or {"coarse": picture, "fine": picture}: the forms of one in the strokes of the other, made
-        first (Gatys et al. 2017). Time limit, callback and trace are of the transfer after that.
+        first (Gatys et al. 2017), in up to half of the time limit; the callback sees both, the
+        trace what comes after it.
     size: longer side in pixels, (width, height), or None (default) for the content's own size.
     strength: how much style; 1 (default) is balanced, 0 none. It means the same at every size.
     strength_map: a picture of any size: where the style acts, black not at all, white (default)
@@ -269,14 +270,21 @@ def scaled_styles(
     if not isinstance(style, Mapping):
         given = weighted_pictures(style, "style")
         return given, given.shares()
-    if set(style) != {"coarse", "fine"}:
+    if set(style) - {"schedule"} != {"coarse", "fine"}:
         raise ObjectiveError(
             'a style of two scales is {"coarse": picture, "fine": picture}, not a mapping with '
             f"{sorted(map(str, style))}"
         )
     loaded = {name: load(style[name], name=f"{name} style") for name in ("coarse", "fine")}
-    made = combined_style(synthesizer, loaded["coarse"], loaded["fine"], max(16, longest), run)
-    return loaded, WeightedPictures(((made, 1.0),))
+    made, done = combined_style(
+        synthesizer,
+        loaded["coarse"],
+        loaded["fine"],
+        max(16, longest),
+        run,
+        schedule=style.get("schedule"),  # of a record: what was cut short is cut there again
+    )
+    return {**loaded, "schedule": done}, WeightedPictures(((made, 1.0),))
 
 
 def positive_scale(scale: Any) -> float:

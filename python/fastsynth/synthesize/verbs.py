@@ -21,6 +21,12 @@ if TYPE_CHECKING:
     Pixels = NDArray[np.float32]
     Init = Callable[[int, int], Pixels]
 
+# First pictures by name that a verb has only beside other keywords, or not at all.
+NEEDS = {
+    "patches": "puts parts together that masks name; give masks={'content': a painted label map, "
+    "'style': the exemplar's}, or leave init out",
+}
+
 __all__ = ["image_init", "noise_init", "one_call", "run_options", "start"]
 
 P = ParamSpec("P")
@@ -54,6 +60,9 @@ def run_options(options: Any, verb: str) -> RunOptions:
         raise TypeError(
             f"{verb}() of a Synthesizer does not take {key!r}; give it to Synthesizer({key}=…)"
         )
+    for key, value in run.items():
+        if isinstance(value, np.generic):  # a number out of an array
+            run[key] = value.item()  # type: ignore[literal-required]
     seed = run.get("seed", 0)
     if not isinstance(seed, int) or seed < 0:
         raise ObjectiveError(f"seed must be a whole number ≥ 0, not {seed!r}")
@@ -81,6 +90,8 @@ def start(init: Any, choices: dict[str, Init], verb: str) -> tuple[Init, Picture
     """The first picture: one of the named choices, or any image."""
     if isinstance(init, str) and init in choices:
         return choices[init], None
+    if isinstance(init, str) and init in NEEDS:
+        raise ObjectiveError(f"{verb}: init={init!r} {NEEDS[init]}")
     try:
         picture = load(init, name="init")
     except ImageError as error:
