@@ -62,12 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     verb.add_argument("--style-layers", type=_layers, help="such as conv1_1,conv2_1,conv3_1")
     _style_loss(verb)
-    verb.add_argument(
-        "--smoothness",
-        type=float,
-        default=0.0,
-        help="weight of total variation (default: %(default)s)",
-    )
+    _smoothness(verb, 0.0)
     add_regions(verb)
     _run_options(verb)
 
@@ -80,12 +75,7 @@ def build_parser() -> argparse.ArgumentParser:
     verb.add_argument(
         "--init", default="noise", help="first picture: noise or a file (default: %(default)s)"
     )
-    verb.add_argument(
-        "--smoothness",
-        type=float,
-        default=0.05,
-        help="weight of total variation (default: %(default)s)",
-    )
+    _smoothness(verb, 0.05)
     _run_options(verb)
 
     verb = _verb(verbs, "mix", commands.mix, "mix pictures through their features")
@@ -108,12 +98,7 @@ def build_parser() -> argparse.ArgumentParser:
     verb.add_argument(
         "--init", default="noise", help="first picture: noise or a file (default: %(default)s)"
     )
-    verb.add_argument(
-        "--smoothness",
-        type=float,
-        default=0.05,
-        help="weight of total variation (default: %(default)s)",
-    )
+    _smoothness(verb, 0.05)
     _run_options(verb)
 
     add_compose(_verb, verbs)
@@ -177,12 +162,7 @@ def _add_texture(verbs: Any) -> None:
     )
     verb.add_argument("--layers", type=_layers, help="such as conv1_1,conv2_1,conv3_1")
     _statistics(verb)
-    verb.add_argument(
-        "--smoothness",
-        type=float,
-        default=0.0,
-        help="weight of total variation (default: %(default)s)",
-    )
+    _smoothness(verb, 0.0)
     _run_options(verb)
 
 
@@ -365,6 +345,15 @@ def _style_loss(verb: argparse.ArgumentParser) -> None:
         default="auto",
         help="the statistics that are taken over: gram, mean_covariance, bn_statistics, "
         "mmd_linear, mmd_polynomial, … (default: %(default)s)",
+    )
+
+
+def _smoothness(verb: argparse.ArgumentParser, default: float) -> None:
+    verb.add_argument(
+        "--smoothness",
+        type=float,
+        default=default,
+        help="weight of total variation (default: %(default)s)",
     )
 
 

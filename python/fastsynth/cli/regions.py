@@ -93,7 +93,7 @@ def style_of(options: argparse.Namespace, styles: list[tuple[str, float]]) -> An
 
 def add_doodle(verbs: Any) -> None:
     """Adds the verb to the parser's subcommands."""
-    from fastsynth.cli.parser import _layers, _run_options, _style_loss, _verb
+    from fastsynth.cli.parser import _layers, _run_options, _smoothness, _style_loss, _verb
 
     verb = _verb(
         verbs,
@@ -121,12 +121,7 @@ def add_doodle(verbs: Any) -> None:
     )
     verb.add_argument("--layers", type=_layers, help="such as conv1_1,conv2_1,conv3_1")
     _style_loss(verb)
-    verb.add_argument(
-        "--smoothness",
-        type=float,
-        default=0.0,
-        help="weight of total variation (default: %(default)s)",
-    )
+    _smoothness(verb, 0.0)
     _run_options(verb)
 
 
