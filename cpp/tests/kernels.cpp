@@ -23,6 +23,7 @@
 #include "fastsynth/objective/image_objective.hpp"
 #include "fastsynth/objective/image_terms.hpp"
 #include "fastsynth/objective/layer_terms.hpp"
+#include "fastsynth/objective/tiled_objective.hpp"
 #include "guard.hpp"
 #include "kernels/conv_kernels.hpp"
 
@@ -245,23 +246,29 @@ void test_vectors(Against side) {
     }
 }
 
+/// Three layers of these channels, with pooling after layer `pooled`.
+std::shared_ptr<NativeWeights> make_weights(const std::vector<int>& channels, int pooled) {
+    std::vector<ConvWeights> layers;
+    for (int i = 0; i + 1 < static_cast<int>(channels.size()); ++i) {
+        const int from = channels[static_cast<std::size_t>(i)],
+                  to = channels[static_cast<std::size_t>(i) + 1];
+        const std::size_t size = static_cast<std::size_t>(from) * to * 9;
+        std::shared_ptr<float> kernel(new float[size], std::default_delete<float[]>());
+        std::shared_ptr<float> bias(new float[to], std::default_delete<float[]>());
+        for (std::size_t j = 0; j < size; ++j) kernel.get()[j] = 0.3f * next_value();
+        for (int j = 0; j < to; ++j) bias.get()[j] = 0.1f * next_value();
+        layers.push_back({"layer" + std::to_string(i), to, from, kernel, bias, i == pooled});
+    }
+    return std::make_shared<NativeWeights>(
+        layers, std::array<float, 12>{1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0});
+}
+
 /// A whole network with terms on two threads: equal to one thread bit by bit, gradient as the
 /// values' differences say. Covers first layer, pooling, bits, gather, terms, image terms.
-void test_network(const Shape& shape, bool average, int pooled) {
+/// `fast`: products in bfloat16 or F(6×6), whose values are too rough for differences.
+void test_network(const Shape& shape, bool average, int pooled, bool fast) {
     if (shape.height < 2 || shape.width < 2) return;
-    const int counts[] = {3, shape.inputs, shape.outputs, 16};
-    std::vector<ConvWeights> layers;
-    for (int i = 0; i < 3; ++i) {
-        const std::size_t size = static_cast<std::size_t>(counts[i]) * counts[i + 1] * 9;
-        std::shared_ptr<float> kernel(new float[size], std::default_delete<float[]>());
-        std::shared_ptr<float> bias(new float[counts[i + 1]], std::default_delete<float[]>());
-        for (std::size_t j = 0; j < size; ++j) kernel.get()[j] = 0.3f * next_value();
-        for (int j = 0; j < counts[i + 1]; ++j) bias.get()[j] = 0.1f * next_value();
-        layers.push_back(
-            {"layer" + std::to_string(i), counts[i + 1], counts[i], kernel, bias, i == pooled});
-    }
-    const auto weights = std::make_shared<NativeWeights>(
-        layers, std::array<float, 12>{1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0});
+    const auto weights = make_weights({3, shape.inputs, shape.outputs, 16}, pooled);
     std::vector<float> image(3 * shape.positions());
     fill(image);
     std::vector<float> gradients[2];
@@ -269,6 +276,7 @@ void test_network(const Shape& shape, bool average, int pooled) {
         const auto pool = std::make_shared<ThreadPool>(threads);
         NativeOptions options;
         options.average_pooling = average;
+        options.fast = fast;
         const std::vector<std::string> taps = {"layer0", "layer1", "layer2"};
         const auto network = std::make_shared<NativeNetwork>(weights, shape.height, shape.width,
                                                              taps, options, pool);
@@ -293,6 +301,7 @@ void test_network(const Shape& shape, bool average, int pooled) {
         gradient.resize(image.size());
         objective.evaluate(image.data(), gradient.data());
         const double first = objective.evaluate(image.data(), gradient.data());
+        if (fast) continue;
         // Along the gradient the value falls by about step · |g|².
         const double squared = vector_kernels().dot(gradient.data(), gradient.data(), image.size());
         const double step = 1e-4 * first / squared;
@@ -305,6 +314,54 @@ void test_network(const Shape& shape, bool average, int pooled) {
         std::printf("the number of threads changed a gradient\n");
         ++failures;
     }
+}
+
+/// An image in tiles on two threads: value and gradient of the whole. `keep`: the content's
+/// features are kept, else computed anew for every tile.
+void test_tiles(bool keep) {
+    constexpr int height = 37, width = 50;
+    const auto weights = make_weights({3, 20, 24, 16}, 0);
+    const auto pool = std::make_shared<ThreadPool>(2);
+    const std::vector<std::string> taps = {"layer0", "layer2"};
+    std::vector<float> image(3 * height * width), other(image.size());
+    fill(image);
+    fill(other);
+    const TileSource source{other.data(), height, width, 0, TileSource::Border::reflected};
+
+    const auto network =
+        std::make_shared<NativeNetwork>(weights, height, width, taps, NativeOptions{}, pool);
+    ImageObjective whole({network}, height, width, pool);
+    const TileGrid grid(height, width, 2, 8, 8);  // halo: the deepest tap sees 1 + 2 (1 + 1) pixels
+    const auto tile = std::make_shared<NativeNetwork>(weights, grid.height(), grid.width(), taps,
+                                                      NativeOptions{}, pool);
+    TiledObjective tiled({{tile, grid, {1, 2}}}, height, width, pool);
+
+    for (std::size_t tap = 0; tap < taps.size(); ++tap) {
+        const int channels = network->shape(tap)[0];
+        const std::vector<float> gram(static_cast<std::size_t>(channels) * channels, 0.1f);
+        for (ImageObjective* objective : {&whole, static_cast<ImageObjective*>(&tiled)})
+            objective->add_layer_term(
+                0, tap,
+                std::make_shared<GramTerm>(gram.data(), channels, Normalization::normalized), 1.0,
+                "style" + std::to_string(tap));
+    }
+    network->forward(other.data());
+    const FeatureMap feature = network->feature(1);
+    std::vector<float> content(feature.size());
+    to_planar(feature, content.data());
+    whole.add_layer_term(
+        0, 1,
+        std::make_shared<ContentTerm>(content.data(), feature.channels, feature.height,
+                                      feature.width, Normalization::normalized),
+        1.0, "content");
+    tiled.add_content(0, 1, {{source, 1.0, nullptr}}, Normalization::normalized, keep, 1.0,
+                      "content");
+
+    std::vector<float> expected(image.size()), found(image.size());
+    const double value = whole.evaluate(image.data(), expected.data());
+    expect_close("value in tiles", {tiled.evaluate(image.data(), found.data())}, {value}, 1e-5);
+    expect_close("gradient in tiles", {found.begin(), found.end()},
+                 {expected.begin(), expected.end()}, 1e-5);
 }
 
 /// Many short runs from two threads on one pool; exceptions come back.
@@ -364,7 +421,9 @@ int run(const char* path) {
     }
     for (const Shape& shape : shapes)
         for (bool average : {false, true})
-            for (int pooled : {0, 1}) test_network(shape, average, pooled);
+            for (int pooled : {0, 1})
+                for (bool fast : {false, true}) test_network(shape, average, pooled, fast);
+    for (bool keep : {false, true}) test_tiles(keep);
     test_pool();
     std::printf("%s: %zu shapes, %d failures\n", name_of(kernel_set()), shapes.size(), failures);
     return failures ? 1 : 0;

@@ -154,12 +154,13 @@ void GramTerm::bind(const FeatureMap& feature) {
 }
 
 double GramTerm::evaluate(const FeatureMap& feature, const Cotangent& cotangent, ThreadPool& pool) {
-    const Place everywhere{feature.height, feature.width, 0, 0};
-    start();
-    gather(feature, everywhere, pool);
-    const double value = settle();
-    if (cotangent.weight != 0.0) pull(feature, everywhere, cotangent, pool);
-    return value;
+    // All positions at once: no sums of parts, whose C² values one thread would add.
+    product_.gram(feature, gram_.data(), pool);
+    const double squared = scaled_difference(1.0f, gram_.data(), target_.data(), gram_.data(),
+                                             gram_.size(), false, pool);  // G becomes G - A
+    if (cotangent.weight != 0.0)
+        pull(feature, static_cast<double>(feature.positions()), cotangent, pool);
+    return scale_ * squared;
 }
 
 void GramTerm::gather(const FeatureMap& part, const Place&, ThreadPool& pool) {
@@ -176,10 +177,15 @@ double GramTerm::settle() {
 
 double GramTerm::pull(const FeatureMap& part, const Place&, const Cotangent& cotangent,
                       ThreadPool& pool) {
-    // d/dF s Σ (G - A)² = (4 s / M) (G - A) F, for G = F Fᵀ / M is symmetric.
-    const double factor = 4.0 * scale_ * cotangent.weight / sums_.positions();
-    product_.apply(part, gram_.data(), factor, cotangent.map, cotangent.add, pool);
+    pull(part, sums_.positions(), cotangent, pool);
     return 0.0;
+}
+
+void GramTerm::pull(const FeatureMap& part, double positions, const Cotangent& cotangent,
+                    ThreadPool& pool) {
+    // d/dF s Σ (G - A)² = (4 s / M) (G - A) F, for G = F Fᵀ / M is symmetric.
+    const double factor = 4.0 * scale_ * cotangent.weight / positions;
+    product_.apply(part, gram_.data(), factor, cotangent.map, cotangent.add, pool);
 }
 
 }  // namespace fastsynth

@@ -95,6 +95,10 @@ class GramTerm final : public LayerTerm {
                 ThreadPool& pool) override;
 
   private:
+    /// The part's pull, where all parts together have `positions`.
+    void pull(const FeatureMap& part, double positions, const Cotangent& cotangent,
+              ThreadPool& pool);
+
     Buffer<float> target_, gram_;
     GramProduct product_;
     GramSums sums_;

@@ -38,13 +38,13 @@ ConvStep::ConvStep(std::string name, const Convolution& geometry, int in, int ou
     const int preferred = preferred_group(in, conv.is_transformed);
     groups_ = std::max(1, (tiles_ + preferred / 2) / preferred);
     parts_ = 1;
-    if (groups_ < 4 * threads) {
-        // Few groups: make their number a multiple of the threads as long as each still fills a
-        // micro-kernel …
+    if (groups_ < 16 * threads) {
+        // Few groups: make their number a multiple of the threads, lest some wait while others
+        // compute a last one, as long as each still fills a micro-kernel …
         const int rounded = (groups_ + threads - 1) / threads * threads;
         if (tiles_ / rounded >= set.tile_pack) {
             groups_ = rounded;
-        } else {
+        } else if (groups_ < 4 * threads) {
             // … and else share the output channels, which costs each part an input transform of its
             // own.
             parts_ = std::min(packs_, (threads + groups_ - 1) / groups_);
