@@ -12,7 +12,7 @@ of them; and before anything is timed they must agree on loss and gradient.
 The ratio is the median over rounds of one over the other within a round, with its quartiles; each
 is compared with every torch in the run.
 
-    native-fast     products in bfloat16, where the processor has them: a gradient that is off by a tenth
+    native-fast     products in bfloat16 where the processor has them: a rough gradient
     torch           eager, as one writes it
     torch-last      channels_last, and the C library keeps freed memory
     torch-compiled  the same, through torch.compile
