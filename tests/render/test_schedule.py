@@ -46,9 +46,49 @@ def test_one_number_per_level() -> None:
     assert [level.evaluations for level in schedule(256, 256, 3, [5, 6, 7])] == [5, 6, 7]
 
 
+def test_sizes_as_shares() -> None:
+    assert schedule(300, 200, (0.25, 0.5, 0.75, 1), [4, 3, 2, 1]) == (
+        Level(75, 50, 4),
+        Level(150, 100, 3),
+        Level(225, 150, 2),
+        Level(300, 200, 1),
+    )
+    assert [level.evaluations for level in schedule(64, 64, [0.5, 1])] == [100, 60]
+    assert schedule(64, 64, [1]) == schedule(64, 64, 1)
+
+
+def test_mixed_precision_ends_with_a_level_that_is_exact() -> None:
+    coarse = (Level(128, 128, 8, True), Level(256, 256, 3, True))
+    assert schedule(256, 256, 2, [8, 7], mixed=True) == (
+        *coarse[:1],
+        Level(256, 256, 3, True),
+        Level(256, 256, 4),
+    )
+    assert schedule(256, 256, 2, [8, 3, 9], mixed=True) == (*coarse, Level(256, 256, 9))
+    # A level of one evaluation is exact.
+    assert schedule(64, 64, 1, 1, mixed=True) == (Level(64, 64, 0, True), Level(64, 64, 1))
+
+
+@given(sizes, sizes, st.integers(1, 6), st.integers(6, 2000))
+def test_mixed_precision_spends_as_much(height: int, width: int, scales: int, total: int) -> None:
+    plain = schedule(height, width, scales, total)
+    mixed = schedule(height, width, scales, total, mixed=True)
+    assert sum(level.evaluations for level in mixed) == total
+    assert [level.size for level in mixed] == [level.size for level in plain] + [plain[-1].size]
+    assert [level.rough for level in mixed] == [True] * scales + [False]
+    assert [Level(*level.numbers()) for level in mixed] == list(mixed)
+
+
 @pytest.mark.parametrize(
     ("scales", "evaluations", "message"),
     [
+        ((0.5, 0.4, 1), None, "rising sizes as shares"),
+        ((0.5, 0.9), None, "rising sizes as shares"),
+        ((0, 1), None, "rising sizes as shares"),
+        ((0.5, float("nan"), 1), None, "rising sizes as shares"),
+        ((), None, "rising sizes as shares"),
+        (("half", 1), None, "rising sizes as shares"),
+        ("all", None, "rising sizes as shares"),
         (0, None, "scales must be a number of levels"),
         (3, 2, "too few for 3 levels"),
         (3, [1, 2], "one number for each of the 3"),

@@ -49,6 +49,10 @@ VERBS: dict[str, Callable[..., fs.Result]] = {
 }
 
 
+# The verbs, and one of them in mixed precision: its last two levels share L-BFGS's pairs.
+ENGINES = [*((verb, "exact") for verb in VERBS), ("style_transfer", "mixed")]
+
+
 class KilledError(Exception):
     """In place of a kill: leaves the run without its usual ways out."""
 
@@ -88,11 +92,17 @@ def test_onnx_runs_go_on_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         other.invert(A, layers="conv1_2", checkpoint=path, **SHORT)
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize(("verb", "precision"), ENGINES)
 def test_cut_anywhere_and_continued(
-    synthesizer: fs.Synthesizer, verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    synthesizer: fs.Synthesizer,
+    verb: str,
+    precision: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The process "dies" right after its n-th write, again and again until the run is through."""
+    if precision != "exact":
+        synthesizer = fs.Synthesizer(weights="random:0", threads=2, precision=precision)
     whole = VERBS[verb](synthesizer, **SHORT)
     write, path = Checkpoint.write, tmp_path / "run"
     count = 0

@@ -237,7 +237,9 @@ def _run_options(verb: argparse.ArgumentParser) -> None:
         help="default: %(default)s",
     )
     run.add_argument(
-        "--scales", type=int, help="coarse-to-fine levels; 1 = none (default: by size)"
+        "--scales",
+        type=_scales,
+        help="coarse-to-fine levels, 1 = none; or their sizes: 0.25,0.5,0.75,1 (default: by size)",
     )
     run.add_argument(
         "--max-evaluations", type=_evaluations, help="total, or one per level: 100,100,60,60"
@@ -318,9 +320,10 @@ def _engine_options(verb: argparse.ArgumentParser) -> None:
     )
     engine.add_argument(
         "--precision",
-        choices=("exact", "fast", "tf32", "bf16", "fp16"),
+        choices=("exact", "fast", "mixed", "tf32", "bf16", "fp16"),
         default="exact",
-        help="exact is float32, fast the device's own best trade (default: %(default)s)",
+        help="exact is float32, fast the device's own best trade, mixed is fast on the way and "
+        "exact in the end (default: %(default)s)",
     )
     engine.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
 
@@ -387,6 +390,15 @@ def _layers(text: str) -> dict[str, float]:
         except ValueError:
             raise argparse.ArgumentTypeError(f"the weight in {item!r} is not a number") from None
     return layers
+
+
+def _scales(text: str) -> int | list[float]:
+    try:
+        return int(text) if text.isdigit() else [float(item) for item in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a whole number, nor shares such as 0.25,0.5,1"
+        ) from None
 
 
 def _evaluations(text: str) -> int | list[int]:

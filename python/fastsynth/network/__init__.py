@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastsynth.network.architecture import ARCHITECTURES, Architecture, ConvLayer
-from fastsynth.network.interface import BoundNetwork, Network, open_network
+from fastsynth.network.interface import BoundNetwork, Network, open_network, rough_network
 from fastsynth.network.weights import WeightSet, load_weights
 
 __all__ = [
@@ -15,4 +15,5 @@ __all__ = [
     "WeightSet",
     "load_weights",
     "open_network",
+    "rough_network",
 ]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from fastsynth.network.architecture import Architecture
     from fastsynth.network.weights import WeightSet
 
-__all__ = ["BACKENDS", "BoundNetwork", "Network", "open_network"]
+__all__ = ["BACKENDS", "BoundNetwork", "Network", "open_network", "rough_network"]
 
 BACKENDS = ("auto", "native", "onnx", "step")
 
@@ -101,7 +101,8 @@ def open_network(
     backend: "native" (C++ kernels, CPU only), "onnx" (ONNX Runtime, any device), "step" (the same,
         with a whole iteration as one graph), or "auto": native on the CPU, step elsewhere.
     device: "auto" (the CPU), "cpu", "cuda", or the name of an ONNX Runtime provider.
-    precision: "exact" (float32), "fast" (the device's own best trade), "tf32", "bf16" or "fp16".
+    precision: "exact" (float32), "fast" (the device's own best trade), "mixed" (the native
+        backend's: fast on the way, exact in the end), "tf32", "bf16" or "fp16".
 
     Raises NetworkError for an unknown network or backend, DeviceError for a device or a
     precision that cannot be had.
@@ -117,19 +118,31 @@ def open_network(
             "other devices"
         )
     if backend == "native" or (backend == "auto" and on_cpu):
-        from fastsynth.network.native import NativeNetwork
+        from fastsynth.network.native import NATIVE_PRECISIONS, NativeNetwork
 
-        if precision not in ("exact", "fast"):
+        if precision not in NATIVE_PRECISIONS:
             raise DeviceError(
                 f"the native backend computes in float32, not in {precision!r}; use precision="
-                "'exact', or 'fast' (bfloat16 products where the processor has them), or a device "
-                "that has it, such as device='openvino'"
+                "'exact', or 'fast' or 'mixed' (bfloat16 products where the processor has them), or "
+                "a device that has it, such as device='openvino'"
             )
         return NativeNetwork(name, weights.arrays, pooling=pooling, precision=precision, pool=pool)
     from fastsynth.network.onnx_network import OnnxNetwork
     from fastsynth.network.step_network import StepNetwork
 
+    if precision == "mixed":
+        raise DeviceError(
+            f"only the native backend mixes precisions, not {backend!r} on {device!r}; use "
+            "precision='exact' or 'fast'"
+        )
     kind = OnnxNetwork if backend == "onnx" else StepNetwork
     return kind(
         name, weights.arrays, pooling=pooling, device=device, precision=precision, pool=pool
     )
+
+
+def rough_network(network: Network) -> Network:
+    """What rough levels of a run see: the fast twin of a network of mixed precision, or itself."""
+    from fastsynth.network.native import NativeNetwork
+
+    return network.rough() if isinstance(network, NativeNetwork) else network

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 
     FloatArray = NDArray[np.float32]
 
-__all__ = ["BoundNativeNetwork", "NativeNetwork"]
+__all__ = ["NATIVE_PRECISIONS", "BoundNativeNetwork", "NativeNetwork"]
+
+NATIVE_PRECISIONS = ("exact", "fast", "mixed")
 
 
 class NativeNetwork(Closing):
@@ -46,8 +48,10 @@ class NativeNetwork(Closing):
     for transformed weights, but a layer's relative error is 7.5e-3, where direct convolution in
     bfloat16 has 2.8e-3, and that of an image's gradient about 0.1. Elsewhere it uses F(6×6, 3×3) on
     maps of at least 96 px: less arithmetic, four times the rounding error of these layers (relative
-    2.5e-6), and 1.8 times the memory for their weights. `describe` says which. Results do not
-    depend on the number of threads. `pool` defaults to one with all cores that the process may use.
+    2.5e-6), and 1.8 times the memory for their weights. `describe` says which. `precision="mixed"`
+    is exact, and gives its fast twin to the levels of a run that come before the end (`rough`).
+    Results do not depend on the number of threads. `pool` defaults to one with all cores that the
+    process may use.
 
     Weights are transformed when a layer is first needed, to 4 times the memory of the plain ones:
     160 MB for the forward pass of VGG16 to conv5_1. The gradient of large images transforms those
@@ -83,8 +87,10 @@ class NativeNetwork(Closing):
     ) -> None:
         if pooling not in ("max", "avg"):
             raise NetworkError(f'unknown pooling {pooling!r}; expected "max" or "avg"')
-        if precision not in ("exact", "fast"):
-            raise NetworkError(f'unknown precision {precision!r}; expected "exact" or "fast"')
+        if precision not in NATIVE_PRECISIONS:
+            raise NetworkError(
+                f"unknown precision {precision!r}; expected one of {list(NATIVE_PRECISIONS)}"
+            )
         if isinstance(network, str):
             if network not in ARCHITECTURES:
                 known = ", ".join(ARCHITECTURES)
@@ -101,6 +107,26 @@ class NativeNetwork(Closing):
         self._weights: _core.NativeWeights | None = _core.NativeWeights(layers, matrix, offset)
         self._bound: list[BoundNativeNetwork] = []
         self._lock = threading.Lock()
+        self._rough: Self | None = None
+
+    @property
+    def _products(self) -> str:
+        """What is bound here: mixed networks are exact, but for what `rough` gives."""
+        return "fast" if self.precision == "fast" else "exact"
+
+    def rough(self) -> Self:
+        """What coarse levels of a run see: of a mixed network the same in fast precision.
+
+        It shares the weights and lives no longer than this one; of any other network, itself.
+        """
+        if self.precision != "mixed":
+            return self
+        with self._lock:
+            if self._rough is None:
+                self._rough = copy.copy(self)
+                self._rough.precision = "fast"
+                self._rough._bound, self._rough._lock = [], threading.Lock()
+            return self._rough
 
     @property
     def provider(self) -> str:
@@ -115,7 +141,7 @@ class NativeNetwork(Closing):
     def describe(self) -> str:
         """One line: network, pooling, depth, kernels, threads."""
         means = ""
-        if self.precision == "fast":
+        if self.precision != "exact":
             means = " (bfloat16 products)" if _core.has_bf16() else " (F(6×6, 3×3))"
         return (
             f"{self.architecture.name} with {self.pooling} pooling to {self.layers[-1]}, native "
@@ -142,7 +168,7 @@ class NativeNetwork(Closing):
         if weights is None:
             raise NetworkError("the network is closed; open it again")
         core = _core.NativeNetwork(
-            weights, height, width, ordered, self.pooling, self.precision, gradient, self._pool
+            weights, height, width, ordered, self.pooling, self._products, gradient, self._pool
         )
         bound = BoundNativeNetwork(core, gradient)
         with self._lock:
@@ -163,7 +189,7 @@ class NativeNetwork(Closing):
         if weights is None:
             raise NetworkError("the network is closed; open it again")
         return _core.NativeNetwork.count_bytes(
-            weights, height, width, ordered, self.precision, gradient, self._pool
+            weights, height, width, ordered, self._products, gradient, self._pool
         )
 
     def features(self, image: FloatArray, taps: Collection[str]) -> dict[str, FloatArray]:
@@ -182,7 +208,7 @@ class NativeNetwork(Closing):
         Closing one leaves the other open.
         """
         twin = copy.copy(self)
-        twin._pool, twin._bound, twin._lock = pool, [], threading.Lock()
+        twin._pool, twin._bound, twin._lock, twin._rough = pool, [], threading.Lock(), None
         return twin
 
     def close(self) -> None:
@@ -190,8 +216,11 @@ class NativeNetwork(Closing):
         with self._lock:
             self._weights = None
             bound, self._bound = self._bound, []
+            rough, self._rough = self._rough, None
         for network in bound:
             network.close()
+        if rough is not None:
+            rough.close()
 
     def _check(self, height: int, width: int, taps: Iterable[str]) -> list[str]:
         wanted = set(taps)

@@ -1,7 +1,15 @@
 """Optimisers and the update loop: Eq. 10, Adam, L-BFGS, and when to stop."""
 
 from fastsynth.optimize.ascent import Ascent
-from fastsynth.optimize.loop import Cancel, History, Progress, RunResult, StopRules, run
+from fastsynth.optimize.loop import (
+    Cancel,
+    History,
+    Progress,
+    RunResult,
+    StopRules,
+    handed_over,
+    run,
+)
 from fastsynth.optimize.optimizers import (
     LBFGS,
     Adam,
@@ -21,6 +29,7 @@ __all__ = [
     "Progress",
     "RunResult",
     "StopRules",
+    "handed_over",
     "make_optimizer",
     "run",
 ]

@@ -17,7 +17,7 @@ from fastsynth import _core
 from fastsynth._core import Cancel, Progress
 from fastsynth.optimize.optimizers import Optimizer, make_optimizer
 
-__all__ = ["Cancel", "History", "Progress", "RunResult", "StopRules", "run"]
+__all__ = ["Cancel", "History", "Progress", "RunResult", "StopRules", "handed_over", "run"]
 
 UNLIMITED = np.iinfo(np.int64).max
 
@@ -217,3 +217,45 @@ def run(
         average=average,
         state=state,
     )
+
+
+def handed_over(state: Mapping[str, Any]) -> dict[str, Any] | None:
+    """A state from which a run on another objective of the same variables begins.
+
+    Parameters
+    ----------
+    state
+        Of a run that ended. What L-BFGS has learnt of the curvature goes on, for an objective that
+        differs little; the best point is where it begins, and counts and history are empty.
+
+    Returns
+    -------
+    dict or None
+        For `resume` of `run`; None for optimisers other than L-BFGS.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastsynth import _core
+    >>> scales = np.array([1, 9, 100], np.float32)
+    >>> bowl = lambda x: (float(np.sum(scales * x**2)), 2 * scales * x)
+    >>> first = run(_core.FunctionObjective(bowl, 3), np.ones(3), keep_state=True)
+    >>> moved = lambda x: bowl(x - 0.1)
+    >>> begin = handed_over(first.state)
+    >>> goes_on = run(_core.FunctionObjective(moved, 3), np.ones(3), resume=begin)
+    >>> goes_on.evaluations < first.evaluations
+    True
+    """
+    if state["optimizer"] != "lbfgs":
+        return None
+    empty = {key: value[:0] for key, value in state.items() if key.startswith("history_")}
+    return {
+        **state,
+        **empty,
+        "x": state["best"],
+        "best_loss": math.inf,
+        "seconds": 0.0,
+        "iterations": 0,
+        "idle": 0,
+        "evaluated": False,
+    }

@@ -253,7 +253,7 @@ def write_position(file: BinaryIO, position: Position, run: Mapping[str, Any]) -
     results = [
         {
             "index": result.index,
-            "level": [result.level.height, result.level.width, result.level.evaluations],
+            "level": result.level.numbers(),
             "weights": result.weights,
             "names": list(result.run.history.names),
             "loss": result.run.loss,

@@ -18,9 +18,10 @@ from fastsynth._errors import (
 )
 from fastsynth._machine import memory_in_use, peak_memory
 from fastsynth.image import resize
+from fastsynth.network import rough_network
 from fastsynth.objective import Canvas, Sum, Term, find_parts, plan, with_margin
 from fastsynth.objective.tiles import Tiling
-from fastsynth.optimize import Adam, Ascent, RunResult, StopRules, run
+from fastsynth.optimize import LBFGS, Adam, Ascent, RunResult, StopRules, handed_over, run
 from fastsynth.render.checkpoint import Checkpoint, Position
 from fastsynth.render.schedule import Level
 from fastsynth.render.stepping import run_steps, whole_objective
@@ -40,6 +41,8 @@ __all__ = ["LevelResult", "Progress", "Refined", "coarse_to_fine"]
 
 # Reasons for which a run, or a level of it, ends before its time.
 ENDING = ("cancelled", "interrupted", "time")
+# An evaluation of a rough level takes about this share of the time of one that is not.
+ROUGH = 0.6
 
 
 @dataclass(frozen=True, eq=False)
@@ -253,6 +256,7 @@ class _Run:
             self.pixels, self.stopped = without_margin(last.x, self.optimised), last.reason
         else:
             self.pixels = init(levels[0].height, levels[0].width)
+        self.handed: Mapping[str, Any] | None = None
         for index, level in enumerate(levels):
             if level.evaluations == 0 or index < position.index:
                 continue
@@ -279,7 +283,8 @@ class _Run:
         if limit is not None:
             held = foreign_bytes(self.objective, self.networks, self.canvas(self.levels[-1]))
         plans = []
-        for level in reversed(self.levels):  # an error names the size that was asked for
+        for index, level in reversed(list(enumerate(self.levels))):
+            # The last level first: an error names the size that was asked for.
             if level.evaluations == 0:  # is left out, and may be too small for the network
                 plans.append(LevelPlan(self.objective, None, Adam(), (), None))
                 continue
@@ -288,14 +293,21 @@ class _Run:
                     self.objective,
                     level,
                     self.canvas(level),
-                    self.networks,
+                    networks_of(level, self.networks),
                     optional=self.optional,
                     optimizer=self.optimizer if self.engage is None else Ascent(step=1.0),
                     limit=limit,
-                    held=held,
+                    held=held + handed_bytes(self.levels, index, self.canvas(level)),
                 )
             )
         return plans[::-1]
+
+    def hands_over(self, index: int) -> bool:
+        """Whether the level after this one goes on with its pairs."""
+        after = next_of(self.levels, index)
+        return after is not None and all(
+            isinstance(self.plans[i].optimizer, LBFGS) for i in (index, after)
+        )
 
     def seconds(self) -> float:
         """Since the run began, whatever process it began in."""
@@ -303,19 +315,21 @@ class _Run:
 
     def advance(self, index: int) -> bool:
         """Does one level; False where the run is to end."""
-        state = self.position.state if index == self.position.index else None
-        began = self.seconds() if state is None else self.position.began
+        state, began = self.handed, self.seconds()
+        if index == self.position.index and self.position.state is not None:
+            state, began = self.position.state, self.position.began
+        self.handed = None
         here = functools.partial(Position, tuple(self.results), index, began=began)
         left = self.time_for(index, began)
         if left == 0 and self.results:
-            self.stopped, self.leave = "time", here(None, seconds=began)
+            self.stopped, self.leave = "time", here(state, seconds=began)
             return False
         try:
             result, weights = self.optimise(index, state, left, here)
         except KeyboardInterrupt:  # outside the update loop, which has its own way to stop
             if not self.results:
                 raise
-            self.stopped, self.leave = "interrupted", here(None, seconds=self.seconds())
+            self.stopped, self.leave = "interrupted", here(state, seconds=self.seconds())
             return False
         except DivergenceError as error:
             if error.image is not None:
@@ -326,6 +340,8 @@ class _Run:
         self.pixels = without_margin(result.x, self.optimised)
         interrupted = self.reporter is not None and self.reporter.interrupted
         self.stopped = stopped = "interrupted" if interrupted else result.reason
+        if self.hands_over(index) and result.state is not None:
+            self.handed = handed_over(result.state)
         done = replace(result, reason=stopped, state=None)
         self.results.append(LevelResult(index, self.levels[index], done, weights))
         if self.reporter is not None:
@@ -367,12 +383,12 @@ class _Run:
             notify = self.checkpoint.watching(
                 notify, lambda state: here(state, seconds=self.seconds())
             )
-        tiling = chosen.tiling
-        parts = find_parts(chosen.objective, canvas, self.networks, self.pool, tiling)
+        tiling, networks = chosen.tiling, networks_of(level, self.networks)
+        parts = find_parts(chosen.objective, canvas, networks, self.pool, tiling)
         at_once = tiling is None or not tiling.canvas
         whole = None
         if at_once and not self.engage:
-            whole = whole_objective(parts, canvas, self.networks)
+            whole = whole_objective(parts, canvas, networks)
         rules = replace(self.rules, max_evaluations=level.evaluations, time_limit=time_limit)
         if whole is not None:
             try:
@@ -393,7 +409,7 @@ class _Run:
                 raise CheckpointError(
                     f"the checkpoint's state does not fit this run: {error}"
                 ) from error
-        with plan(chosen.objective, canvas, self.networks, self.pool, tiling, parts=parts) as bound:
+        with plan(chosen.objective, canvas, networks, self.pool, tiling, parts=parts) as bound:
             bound.balance(first)
             engine: _core.Objective = bound.objective
             mover = chosen.optimizer
@@ -411,7 +427,7 @@ class _Run:
                     cancel=self.cancel,
                     pool=self.pool,
                     resume=state,
-                    keep_state=self.checkpoint is not None,
+                    keep_state=self.checkpoint is not None or self.hands_over(index),
                 )
             except ValueError as error:
                 if state is None or isinstance(error, FastsynthError) or self.is_callers(error):
@@ -442,8 +458,11 @@ class _Reporter:
         self._started = started
         self._margin = margin
         # An evaluation costs as much as it has pixels: the time left is estimated in those.
-        self._pixels = [(v.height + 2 * margin) * (v.width + 2 * margin) for v in levels]
-        self._spent = 0  # pixels × evaluations of finished levels
+        self._pixels = [
+            (v.height + 2 * margin) * (v.width + 2 * margin) * (ROUGH if v.rough else 1.0)
+            for v in levels
+        ]
+        self._spent = 0.0  # pixels × evaluations of finished levels
         self.interrupted = False  # by Ctrl-C while the caller's callback ran
         self.raised: Exception | None = None  # by the caller's callback
 
@@ -513,6 +532,31 @@ def continued(checkpoint: Checkpoint | None, levels: Sequence[Level], margin: in
                 "resume=False (--no-resume) begins anew"
             )
     return position
+
+
+def networks_of(level: Level, networks: Networks) -> Networks:
+    """What a level sees: rough ones the fast twins of networks of mixed precision."""
+    return (lambda name: rough_network(networks(name))) if level.rough else networks
+
+
+def next_of(levels: Sequence[Level], index: int) -> int | None:
+    """The level after a rough one that sees the same picture exactly; None where there is none.
+
+    >>> next_of([Level(8, 8, 9, True), Level(9, 9, 9, True), Level(9, 9, 9)], 1)
+    2
+    """
+    after = next((i for i in range(index + 1, len(levels)) if levels[i].evaluations > 0), None)
+    if after is None or levels[index].evaluations == 0:
+        return None
+    changes = levels[index].rough and not levels[after].rough
+    return after if changes and levels[index].size == levels[after].size else None
+
+
+def handed_bytes(levels: Sequence[Level], index: int, canvas: Canvas) -> int:
+    """Copies of L-BFGS's pairs beside a level that hands them on, or takes them."""
+    given = index + 1 < len(levels) and next_of(levels, index) is not None
+    taken = any(next_of(levels, before) == index for before in range(index))
+    return 2 * LBFGS().memory * 12 * canvas.height * canvas.width if given or taken else 0
 
 
 def resized(pixels: NDArray[np.float32], level: Level) -> NDArray[np.float32]:

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fastsynth import _core
 from fastsynth._errors import FastsynthError, MemoryLimitError, ObjectiveError
 from fastsynth.objective import Canvas, Content, Sum, Term
 from fastsynth.objective.plan import check_layers
@@ -370,6 +371,10 @@ def weights_bytes(network: Network, layers: Iterable[str]) -> int:
     """All weights as they were loaded, and those up to the deepest layer as they are used."""
     chain = network.architecture
     deepest = max(layers, key=chain.names.index)
+    # Mixed precision holds the fast form beside the exact one: half of it in bfloat16, or F(6×6).
+    forms = 1.0
+    if network.precision == "mixed":
+        forms += 0.5 if _core.has_bf16() else 1.8
     total = 0
     for place, layer in enumerate(chain.layers):
         plain = 36 * layer.in_channels * layer.out_channels
@@ -377,7 +382,8 @@ def weights_bytes(network: Network, layers: Iterable[str]) -> int:
         if 0 < place <= chain.names.index(deepest) and network.backend == "native":
             # Winograd's form takes four times the memory; large kernels of the gradient are kept
             # as they are.
-            total += 4 * plain + (4 * plain if 4 * plain <= 16 << 20 else plain)
+            once = 4 * plain + (4 * plain if 4 * plain <= 16 << 20 else plain)
+            total += int(forms * once)
         elif place <= chain.names.index(deepest):
             total += 8 * plain
     return total

@@ -13,7 +13,7 @@ from fastsynth._errors import ObjectiveError
 from fastsynth.objective import Canvas, plan, with_margin
 from fastsynth.optimize import LBFGS, Adam, Ascent, StopRules, make_optimizer, run
 from fastsynth.render import coarse_to_fine, schedule
-from fastsynth.render.refine import plan_level
+from fastsynth.render.refine import handed_bytes, networks_of, plan_level
 from fastsynth.render.tiling import foreign_bytes
 from fastsynth.synthesize.options import EngineOptions, checked_time
 from fastsynth.synthesize.regions import PatchStart
@@ -177,7 +177,12 @@ class Rehearsal(Synthesizer):
         **run: Any,
     ) -> Result:
         """What Synthesizer.synthesize would take; keywords as there."""
-        levels = levels or schedule(*size, run.get("scales"), run.get("max_evaluations"))
+        levels = levels or schedule(
+            *size,
+            run.get("scales"),
+            run.get("max_evaluations"),
+            mixed=self.precision == "mixed",
+        )
         levels = [level for level in levels if level.evaluations > 0]
 
         def networks(name: str | None) -> Network:
@@ -204,13 +209,14 @@ class Rehearsal(Synthesizer):
                 objective,
                 level,
                 canvas_of(level),
-                networks,
+                networks_of(level, networks),
                 optional=optional,
                 optimizer=optimizer,
                 limit=limit,
-                held=held,
+                held=held + handed_bytes(levels, index, canvas_of(level)),
             )
-            for level in reversed(levels)  # an error names the size that was asked for
+            # The last level first: an error names the size that was asked for.
+            for index, level in reversed(list(enumerate(levels)))
         ][::-1]
         blank = np.broadcast_to(np.float32(0), (3, *size))
         nothing = {"open": 0.0, "levels": 0.0, "total": 0.0}
@@ -218,22 +224,28 @@ class Rehearsal(Synthesizer):
         work = (level.evaluations * pixels_of(canvas_of(level)) for level in levels)
         if sum(work) < self.least:
             return result
-        pace = self.trial(
-            plans[-1].objective,
-            canvas_of(small(levels[-1])),
-            init.rough if isinstance(init, PatchStart) else init,
-            networks,
-            LBFGS() if isinstance(plans[-1].optimizer, Ascent) else plans[-1].optimizer,
-        )
+        start = init.rough if isinstance(init, PatchStart) else init
+        paces = {
+            rough: self.trial(
+                plans[-1].objective,
+                canvas_of(small(levels[-1])),
+                start,
+                networks_of(level, networks),
+                LBFGS() if isinstance(plans[-1].optimizer, Ascent) else plans[-1].optimizer,
+            )
+            for rough, level in {level.rough: level for level in levels}.items()
+        }
         share = 1.0
         if plateau is not None and refine is coarse_to_fine and not isinstance(optimizer, Adam):
             share = (
                 FROM_PICTURE if job.get("arguments", {}).get("init") == "content" else FROM_NOISE
             )
         found = []
-        before = pace.once + (init.seconds() if isinstance(init, PatchStart) else 0.0)
-        expected = before
+        once = sum(pace.once for pace in paces.values())
+        once += init.seconds() if isinstance(init, PatchStart) else 0.0
+        expected = once
         for level, way in zip(levels, plans, strict=True):
+            pace = paces[level.rough]
             pixels = pixels_of(canvas_of(level))
             setup, once_through = pace.plan * pixels, pace.evaluation * pixels * way.passes
             seconds = setup + level.evaluations * once_through
@@ -244,7 +256,7 @@ class Rehearsal(Synthesizer):
                     level.width, level.height, level.evaluations, seconds, way.bytes or 0, tile
                 )
             )
-        most = before + sum(level.seconds for level in found)
+        most = once + sum(level.seconds for level in found)
         if time_limit is not None:
             expected, most = min(expected, time_limit), min(most, time_limit)
         memory = max(level.memory for level in found)

@@ -27,7 +27,8 @@ class EngineOptions(TypedDict, total=False):
     pooling: "max", "avg" or None (default: each verb's own choice)
     backend: "auto" (default), "native", "onnx" or "step" (docs/step.md)
     device: "auto" (default), "cpu", "cuda" or the name of an ONNX Runtime provider
-    precision: "exact" (default), "fast", or what the device offers: "tf32", "bf16", "fp16"
+    precision: "exact" (default), "fast", "mixed" (fast on the way, exact in the end), or what the
+        device offers: "tf32", "bf16", "fp16"
     threads: number of CPU threads; default all cores that the process may use
     """
 
@@ -46,7 +47,8 @@ class RunOptions(TypedDict, total=False):
 
     optimizer: "auto" (default: L-BFGS, and Adam above 16 megapixels or where L-BFGS does not fit),
         "lbfgs", "adam", "gd", or a value such as LBFGS(memory=10)
-    scales: number of coarse-to-fine levels; 1 = none; default by size
+    scales: number of coarse-to-fine levels; 1 = none; or their sizes as shares of the last, such as
+        (0.25, 0.5, 0.75, 1); default by size
     max_evaluations: total, or one number for each level (coarsest first)
     time_limit: seconds; when they are over, the best picture so far is returned
     plateau: a level stops when 10 evaluations gain less than this share of the loss;
@@ -66,7 +68,7 @@ class RunOptions(TypedDict, total=False):
     """
 
     optimizer: str | Optimizer
-    scales: int | None
+    scales: int | Sequence[float] | None
     max_evaluations: int | Sequence[int] | None
     time_limit: float | None
     plateau: float

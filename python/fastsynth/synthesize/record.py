@@ -274,7 +274,7 @@ def identity(
             "pooling": engine["pooling"] or pooling,
             "versions": versions,
         },
-        "levels": [[level.height, level.width, level.evaluations] for level in levels],
+        "levels": [level.numbers() for level in levels],
         "objective": without_paths(encode(objective)),
     }
 

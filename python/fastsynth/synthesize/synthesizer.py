@@ -63,7 +63,8 @@ class Synthesizer(Closing):
     pooling: "max", "avg", or None (default): each verb's own choice.
     backend: "auto" (default), "native", "onnx" or "step" (docs/step.md).
     device: "auto" (default), "cpu", "cuda" or the name of an ONNX Runtime provider.
-    precision: "exact" (default), "fast", or what the device offers: "tf32", "bf16", "fp16".
+    precision: "exact" (default), "fast", "mixed" (fast on the way, exact in the end), or what the
+        device offers: "tf32", "bf16", "fp16".
     threads: number of CPU threads; default all cores that the process may use.
 
     Raises WeightsError, NetworkError or DeviceError when what was asked for cannot be had.
@@ -203,7 +204,12 @@ class Synthesizer(Closing):
         unknown = [key for key in run if key not in RunOptions.__annotations__]
         if unknown:
             raise TypeError(f"unexpected keyword {unknown[0]!r}")
-        levels = levels or schedule(*size, run.get("scales"), run.get("max_evaluations"))
+        levels = levels or schedule(
+            *size,
+            run.get("scales"),
+            run.get("max_evaluations"),
+            mixed=self.precision == "mixed",
+        )
         chosen = run.get("optimizer", "auto")
         optimizer = chosen if chosen == "auto" else make_optimizer(chosen)
         memory_limit = limit_of(run.get("memory_limit"), self.open(None, pooling))
@@ -272,6 +278,7 @@ class Synthesizer(Closing):
                     # Infinite where a run was cancelled before its first evaluation.
                     "loss": item.run.loss if math.isfinite(item.run.loss) else None,
                     "stopped": item.run.reason,
+                    **({"rough": True} if item.level.rough else {}),
                     **how(plan),
                 }
                 for item, plan in zip_longest(refined.levels, refined.plans)
