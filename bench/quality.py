@@ -12,7 +12,9 @@ loading the weights to the first picture whose loss is within 1 % of the best of
 
     python bench/quality.py reference      # slow, once: the losses that torch reaches
     python bench/quality.py losses         # evaluations that fastsynth needs; times do not count
-    python bench/quality.py times          # on an idle machine: the ratios
+    python bench/quality.py times          # on an idle machine, five minutes: the ratios
+
+All transfers use one setting and all textures another (SETTINGS), of options that every verb has.
 
 The losses of the reference do not depend on the machine's load, so they were computed once
 (REACHED); the times of both sides are taken in turns. `reference --engine native` runs
@@ -28,7 +30,8 @@ import statistics
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,8 +66,41 @@ PROBLEMS = {
     "ink": ("texture/embark_2.jpg",),
 }
 
+
+@dataclass(frozen=True)
+class Setting:
+    """Keywords of fastsynth; of `memory`, optimizer=LBFGS(memory)."""
+
+    precision: str
+    scales: Sequence[float]
+    evaluations: Sequence[int]
+    memory: int
+
+    def levels(self, task: Problem) -> Sequence[fs.render.Level]:
+        """The levels of a problem."""
+        return fs.render.schedule(
+            task.height,
+            task.width,
+            self.scales,
+            self.evaluations,
+            mixed=self.precision == "mixed",
+        )
+
+
+SETTINGS = {
+    "transfer": Setting("mixed", (3 / 4, 1), (40, 50, 150), 20),
+    "texture": Setting("exact", (1 / 8, 1 / 4, 1 / 2, 1), (100, 100, 100, 300), 100),
+}
+
 # The least loss of the reference's evaluations.
-REACHED = {"bricks": 8.675e-5, "cat": 1.56356}
+REACHED = {
+    "cat": 1.56356,
+    "town": 0.372465,
+    "bridge": 1.176233,
+    "bricks": 8.675e-5,
+    "water": 4.61907e-6,
+    "ink": 5.61021e-5,
+}
 
 
 @dataclass(frozen=True)
@@ -216,27 +252,35 @@ def evaluator(task: Problem, threads: int) -> Any:
 
 @dataclass(frozen=True)
 class Reached:
-    """When a loss was reached: seconds from the start, evaluations of each level, the loss."""
+    """When a loss was reached: seconds from the start, evaluations of each level, the loss.
+
+    cost: the evaluations in exact ones at full size, by their pixels, a rough one counted as 0.57.
+    parts: seconds of optimising each level; what is left of `seconds` is preparation.
+    """
 
     seconds: float
     evaluations: tuple[int, ...]
     loss: float
+    cost: float
+    parts: tuple[float, ...]
 
 
-def reach(task: Problem, target: float, threads: int, **options: Any) -> Reached:
+def reach(task: Problem, target: float, threads: int, setting: Setting) -> Reached:
     """Runs fastsynth from loading its weights until its loss at full size is at most `target`."""
     begun = time.perf_counter()
     seconds = float("inf")
+    last = len(setting.levels(task)) - 1
 
     def watch(event: Any) -> bool | None:
         nonlocal seconds
-        is_last = (event.height, event.width) == (task.height, task.width)
-        if not is_last or event.loss > target:
+        if event.level < last or event.loss > target:
             return None
         seconds = time.perf_counter() - begun
         return False
 
-    with fs.Synthesizer(weights="random", threads=threads, pooling=task.pooling) as synthesizer:
+    with fs.Synthesizer(
+        weights="random", threads=threads, pooling=task.pooling, precision=setting.precision
+    ) as synthesizer:
         result = synthesizer.synthesize(
             task.objective(),
             (task.height, task.width),
@@ -245,12 +289,22 @@ def reach(task: Problem, target: float, threads: int, **options: Any) -> Reached
             kind=task.style.kind,
             job={"verb": "minimize"},
             callback=watch,
-            **options,
+            scales=setting.scales,
+            max_evaluations=setting.evaluations,
+            plateau=0.0,  # the target ends the run
+            optimizer=fs.optimize.LBFGS(memory=setting.memory),
         )
     return Reached(
         seconds,
         tuple(level.run.evaluations for level in result.levels),
         result.levels[-1].run.loss,
+        sum(
+            level.run.evaluations
+            * (0.57 if level.level.rough else 1.0)
+            * (level.level.height / task.height) ** 2
+            for level in result.levels
+        ),
+        tuple(level.run.seconds for level in result.levels),
     )
 
 
@@ -311,7 +365,7 @@ def times(options: argparse.Namespace, task: Problem) -> None:
     """Both sides in turns: some evaluations of torch, a whole run of fastsynth, torch again."""
     worker = Worker(options, task.name)
     seconds = worker.seconds(options.rounds)
-    reached = reach(task, WITHIN * REACHED[task.name], options.threads, **run_options(options))
+    reached = reach(task, WITHIN * REACHED[task.name], options.threads, setting_of(options, task))
     seconds += worker.seconds(options.rounds)
     worker.close()
     whole = EVALUATIONS * statistics.median(seconds)
@@ -319,34 +373,35 @@ def times(options: argparse.Namespace, task: Problem) -> None:
     print(
         f"{task.name:8} {task.width} × {task.height}  torch {1e3 * whole / EVALUATIONS:.0f} ms an "
         f"evaluation, {whole:.0f} s for {EVALUATIONS}  fastsynth {reached.seconds:.1f} s, "
-        f"evaluations {list(reached.evaluations)}  ratio {reached.seconds / whole:.4f} "
+        f"evaluations {list(reached.evaluations)} in "
+        f"{' + '.join(f'{t:.1f}' for t in reached.parts)} s"
+        f"  ratio {reached.seconds / whole:.4f} "
         f"({low:.4f} … {high:.4f}), 1/{whole / reached.seconds:.0f}",
         flush=True,
     )
 
 
 def losses(options: argparse.Namespace, task: Problem) -> None:
-    """What fastsynth needs, in evaluations; and what that makes in evaluations at full size."""
+    """What fastsynth needs, in evaluations; and what that makes in exact ones at full size."""
     target = WITHIN * REACHED[task.name]
-    reached = reach(task, target, options.threads, **run_options(options))
-    count = len(reached.evaluations)
-    cost = sum(n / 4 ** (count - 1 - i) for i, n in enumerate(reached.evaluations))
+    reached = reach(task, target, options.threads, setting_of(options, task))
     verdict = "reached" if reached.loss <= target else "not reached"
     print(
         f"{task.name:8} {verdict} {target:.5g} with {reached.loss:.5g} after evaluations "
-        f"{list(reached.evaluations)}, worth {cost:.0f} at full size",
+        f"{list(reached.evaluations)}, worth {reached.cost:.0f} at full size",
         flush=True,
     )
 
 
-def run_options(options: argparse.Namespace) -> dict[str, Any]:
-    """Levels and evaluations; without the early end of levels, which the target replaces."""
-    return {
-        "scales": len(options.evaluations),
-        "max_evaluations": options.evaluations,
-        "plateau": 0.0,
-        "optimizer": fs.optimize.LBFGS(memory=options.memory),
+def setting_of(options: argparse.Namespace, task: Problem) -> Setting:
+    """The usual setting of a problem, changed by what the command line says."""
+    usual = SETTINGS["texture" if task.content is None else "transfer"]
+    given = {
+        key: getattr(options, key)
+        for key in ("precision", "scales", "evaluations", "memory")
+        if getattr(options, key) is not None
     }
+    return replace(usual, **given)
 
 
 def main() -> None:
@@ -358,8 +413,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3, help="of torch, before and after")
     parser.add_argument("--engine", choices=("torch", "native"), default="torch")
-    parser.add_argument("--evaluations", type=int, nargs="+", default=[100, 100, 60, 300])
-    parser.add_argument("--memory", type=int, default=20, help="pairs of L-BFGS")
+    trial = parser.add_argument_group("another setting than the usual one")
+    trial.add_argument("--precision", choices=("exact", "fast", "mixed"))
+    trial.add_argument("--scales", type=float, nargs="+", help="sizes as shares of the last")
+    trial.add_argument("--evaluations", type=int, nargs="+", help="by level")
+    trial.add_argument("--memory", type=int, help="pairs of L-BFGS")
     options = parser.parse_args()
     for name in options.problems:
         task = problem(name, options.images)
