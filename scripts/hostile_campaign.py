@@ -2,6 +2,7 @@
 
     python scripts/hostile_campaign.py --cases 100000 [--workers 2] [--only jobs] [--keep FOLDER]
     python scripts/hostile_campaign.py --reproduce 1234
+    python scripts/hostile_campaign.py --cases 20000 --sanitize
 
 Feeds every reader of foreign data (pictures, weights, graphs, jobs, manifests, records,
 checkpoints, formulas, steps; see hostile_targets.py) cases that are mutated from valid ones, with a
@@ -11,6 +12,9 @@ watches itself by an audit hook: looking up a pickled name, starting a process, 
 connection, or writing outside the folder is wrong, whatever comes of it. Memory is limited.
 
 Prints a summary as JSON; exits with 1 when a case went wrong. --keep leaves those as files.
+
+--sanitize builds the core under AddressSanitizer and UndefinedBehaviorSanitizer (see sanitized.py)
+and runs the campaign with that: what they find ends a worker, and is told with their report.
 """
 
 from __future__ import annotations
@@ -34,12 +38,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+import sanitized
 
 if TYPE_CHECKING:
     from hostile_targets import Target
 
 CASE_SECONDS = 20.0  # a case that takes longer hangs
 MEMORY = 6 << 30  # bytes of address space that a worker may have
+SLOWER = 10  # times, under sanitizers
 FORBIDDEN = (
     *("pickle.find_class", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork"),
     *("subprocess.Popen", "socket.connect", "socket.getaddrinfo", "shutil.rmtree", "os.symlink"),
@@ -48,7 +54,7 @@ BOARD = struct.Struct("<qd")  # case in work, and since when
 PATIENCE = 0.1
 
 
-def main() -> int:
+def main() -> int:  # noqa: PLR0912
     """Runs the campaign."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cases", type=int, default=100_000)
@@ -57,7 +63,10 @@ def main() -> int:
     parser.add_argument("--only", help="one target")
     parser.add_argument("--keep", type=Path, help="folder for the cases that went wrong")
     parser.add_argument("--reproduce", type=int, metavar="CASE", help="feed this one alone")
+    parser.add_argument("--sanitize", action="store_true", help="with a sanitized build")
     options = parser.parse_args()
+    if options.sanitize and not sanitized.is_on():
+        return sanitized.run_again()
     if options.reproduce is not None:
         return reproduce(options)
     begun = time.monotonic()
@@ -105,6 +114,7 @@ def main() -> int:
         "slowest s": {name: round(seconds, 2) for name, seconds in sorted(slowest.items())},
         "by target": dict(sorted(tally.items())),
         "kinds": shown,
+        **({"sanitizers": sanitized.reports()} if sanitized.is_on() else {}),
     }
     print(json.dumps(summary, indent=1))
     return 1 if wrong else 0
@@ -135,7 +145,8 @@ class Hand:
         if not self.is_busy:
             return []
         case, since = BOARD.unpack(self.board[:])
-        is_late = case >= 0 and time.time() - since > CASE_SECONDS
+        patience = CASE_SECONDS * (SLOWER if sanitized.is_on() else 1)
+        is_late = case >= 0 and time.time() - since > patience
         if self.process.is_alive() and not is_late:
             return []
         if self.process.exitcode == 0:
@@ -230,7 +241,8 @@ def is_write(arguments: tuple[Any, ...]) -> bool:
 
 def settle() -> Watch:
     """Limits and silence for this process."""
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    if not sanitized.is_on():  # shadow memory is terabytes of addresses; see there for the limit
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     warnings.simplefilter("ignore")
     logging.disable(logging.CRITICAL)

@@ -1,4 +1,5 @@
 // Grids of tiles, and the objective that works on them.
+#include <exception>
 #include <memory>
 #include <string>
 #include <tuple>
@@ -34,7 +35,8 @@ std::shared_ptr<const void> hold(const FloatArray& array) {
 
 void add_content(TiledObjective& objective, std::size_t network, std::size_t tap,
                  const std::vector<std::tuple<FloatArray, int, double>>& images,
-                 const std::string& normalization, bool keep, double weight, std::string name) {
+                 const std::string& normalization, bool keep, double weight, std::string name,
+                 std::shared_ptr<ScratchFile> file) {
     std::vector<ContentSource> sources;
     for (const auto& [pixels, border, share] : images) {
         require(pixels.ndim() == 3 && pixels.shape(0) == 3 && border >= 0,
@@ -46,7 +48,21 @@ void add_content(TiledObjective& objective, std::size_t network, std::size_t tap
     }
     const Normalization chosen = normalization_of(normalization);
     py::gil_scoped_release work;
-    objective.add_content(network, tap, std::move(sources), chosen, keep, weight, std::move(name));
+    objective.add_content(network, tap, std::move(sources), chosen, keep, std::move(file), weight,
+                          std::move(name));
+}
+
+/// A scratch file that fails is no memory where it is needed.
+void translate_scratch(std::exception_ptr thrown) {
+    try {
+        if (thrown) std::rethrow_exception(thrown);
+    } catch (const ScratchError& error) {
+        const std::string text =
+            std::string(error.what()) +
+            "; FASTSYNTH_SCRATCH names another folder for such files, or \"off\" for none";
+        py::set_error(py::module_::import("fastsynth._errors").attr("MemoryLimitError"),
+                      text.c_str());
+    }
 }
 
 void gather(TiledObjective& objective, const FloatArray& image) {
@@ -80,12 +96,16 @@ void register_tiles(py::module_& module) {
                 return std::make_tuple(area.top, area.left, area.height, area.width);
             },
             py::arg("index"), py::arg("stride"));
+    py::register_local_exception_translator(&translate_scratch);
+    py::class_<ScratchFile, std::shared_ptr<ScratchFile>>(module, "ScratchFile")
+        .def(py::init<int>(), py::arg("descriptor"));
     py::class_<TiledObjective, ImageObjective, std::shared_ptr<TiledObjective>>(module,
                                                                                 "TiledObjective")
         .def(py::init(&make_tiled), py::arg("networks"), py::arg("height"), py::arg("width"),
              py::arg("pool"), py::arg("wrap") = 0)
         .def("add_content", &add_content, py::arg("network"), py::arg("tap"), py::arg("images"),
-             py::arg("normalization"), py::arg("keep"), py::arg("weight"), py::arg("name"))
+             py::arg("normalization"), py::arg("keep"), py::arg("weight"), py::arg("name"),
+             py::arg("file") = std::shared_ptr<ScratchFile>())
         .def("gather", &gather, py::arg("image").noconvert());
 }
 

@@ -448,6 +448,9 @@ class TileGrid:
     def tile(self, index: int) -> tuple[int, int, int, int]: ...
     def owned(self, index: int, stride: int) -> tuple[int, int, int, int]: ...
 
+class ScratchFile:
+    def __init__(self, descriptor: int) -> None: ...
+
 class TiledObjective(ImageObjective):
     def __init__(
         self,
@@ -466,6 +469,7 @@ class TiledObjective(ImageObjective):
         keep: bool,
         weight: float,
         name: str,
+        file: ScratchFile | None = None,
     ) -> None: ...
     def gather(self, image: NDArray[np.float32]) -> None: ...
 

@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 import fastsynth as fs
-from fastsynth.render import Checkpoint, Position
+from fastsynth.render import Checkpoint, Position, refine
 
 from .test_verbs import picture
 
@@ -329,3 +329,37 @@ def test_killed_command_goes_on(tmp_path: Path) -> None:
         "out.png",
         "whole.png",
     ]
+
+
+def test_goes_on_with_more_or_less_memory(
+    synthesizer: fs.Synthesizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """L-BFGS where it began, though under the other limit Adam would be chosen; tiles or none."""
+    sizes: dict[str, Any] = {"size": (400, 390), "scales": 1, "max_evaluations": 4, "plateau": 0.0}
+    path, movers = tmp_path / "run", []
+    plan_memory = refine.plan_memory
+
+    def plans(objective: Any, level: Any, *rest: Any, **settings: Any) -> Any:
+        """A limit that L-BFGS' vectors and the whole picture do not fit."""
+        least = plan_memory(
+            objective, level, *rest, **{**settings, "optimizer": fs.LBFGS(), "limit": 1 << 60}
+        ).bytes
+        if settings["limit"] == 123 << 20 and settings["optimizer"] == "auto":
+            settings["optimizer"] = fs.Adam()
+        settings["limit"] = least - 1 if settings["limit"] == 123 << 20 else None
+        found = plan_memory(objective, level, *rest, **settings)
+        movers.append((type(found.optimizer).__name__, found.tiling is not None))
+        return found
+
+    whole = synthesizer.style_transfer(A, B, **sizes)
+    monkeypatch.setattr(refine, "plan_memory", plans)
+
+    def run(limit: str, **options: Any) -> fs.Result:
+        return synthesizer.style_transfer(A, B, memory_limit=limit, **sizes, **options)
+
+    cut = run("8GiB", checkpoint=path, callback=lambda p: p.evaluation < 2)
+    assert cut.stopped == "cancelled"
+    result = run("123MiB", checkpoint=path)
+    assert run("123MiB").provenance["levels"][0]["optimizer"] == "Adam"
+    assert movers == [("LBFGS", False), ("LBFGS", True), ("Adam", True)]
+    assert result.levels[0].loss == pytest.approx(whole.levels[0].loss, rel=1e-3)

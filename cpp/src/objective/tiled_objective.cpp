@@ -159,7 +159,8 @@ void TiledObjective::add_layer_term(std::size_t network, std::size_t tap,
 
 void TiledObjective::add_content(std::size_t network, std::size_t tap,
                                  std::vector<ContentSource> sources, Normalization normalization,
-                                 bool keep, double weight, std::string name) {
+                                 bool keep, std::shared_ptr<ScratchFile> file, double weight,
+                                 std::string name) {
     require(network < networks_.size() && tap < networks_[network].strides.size(), name,
             " asks for tap ", tap, " of network ", network, ", which is not there");
     require(!sources.empty(), name, " needs at least one image");
@@ -170,16 +171,24 @@ void TiledObjective::add_content(std::size_t network, std::size_t tap,
                 "an image of ", name, " has another size than the objective's networks see");
 
     Target target;
+    if (file && !keep) target.offsets.push_back(0);
     double squares = 0.0;
     const Tap layer = this->tap(network, tap);
     std::vector<double> sums(static_cast<std::size_t>(layer.whole.channels), 0.0);
     for (int tile = 0; tile < grid.count(); ++tile) {
-        if (!keep && normalization != Normalization::relative) break;
+        if (!keep && !file && normalization != Normalization::relative) break;
         const FeatureMap map = compute_target(network, tile, tap, sources, target.values);
         squares += dot(map.data, map.data, map.size(), *pool_);
         add_sums(map, sums, *pool_);
-        if (keep) target.kept.push_back(std::exchange(target.values, Buffer<float>()));
+        if (keep) {
+            target.kept.push_back(std::exchange(target.values, Buffer<float>()));
+        } else if (file) {
+            const std::size_t bytes = map.size() * sizeof(float);
+            file->write(target.offsets.back(), map.data, bytes, *pool_);
+            target.offsets.push_back(target.offsets.back() + bytes);
+        }
     }
+    if (!keep) target.file = std::move(file);
     const auto positions = static_cast<double>(layer.whole.positions());
     double means = 0.0;
     for (double sum : sums) means += sum * sum / positions;
@@ -284,10 +293,19 @@ void TiledObjective::aim(std::size_t n, int tile, const std::vector<double>& wei
         const Tap layer = this->tap(n, parts_[i].tap);
         const Area owned = networks_[n].grid.owned(tile, layer.stride);
         FeatureMap map{nullptr, layer.whole.channels, owned.height, owned.width, layer.whole.block};
-        if (target.is_computed())
+        const auto place = static_cast<std::size_t>(tile);
+        if (target.is_computed()) {
             map = compute_target(n, tile, parts_[i].tap, target.sources, target.values);
-        else
-            map.data = target.kept[static_cast<std::size_t>(tile)].data();
+        } else if (target.file) {
+            reserve(target.values, map.size());
+            map.data = target.values.data();
+            target.file->read(target.offsets[place], map.data, target.bytes(place), *pool_);
+            // The next one comes while the network is at work.
+            if (place > 0)
+                target.file->announce(target.offsets[place - 1], target.bytes(place - 1));
+        } else {
+            map.data = target.kept[place].data();
+        }
         target.term->aim(map, {layer.whole.height, layer.whole.width, owned.top, owned.left});
     }
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ from fastsynth.objective.base import (
     Sum,
     Term,
 )
+from fastsynth.objective.scratch import open_scratch
 from fastsynth.objective.tiles import (
     TiledFeatures,
     Tiling,
@@ -225,7 +227,8 @@ def plan(
                 octave = octave_term(part, networks, pool, bound)
                 engine.add_image_term(octave, part.weight, label)
             else:
-                add_part(engine, part, label, taps, tiling)
+                scratch = scratch_of(part, canvas, networks, tiling)
+                add_part(engine, part, label, taps, scratch, tiling)
     except BaseException:
         for network in bound:
             network.close()
@@ -281,15 +284,27 @@ def octave_term(
     size = (octave.height, octave.width)
     engine = _core.ImageObjective([bound[-1].core], *size, pool)
     for inner in octave.parts:
-        add_part(engine, inner, inner.name, {part.network: taps}, None)
+        add_part(engine, inner, inner.name, {part.network: taps}, None, None)
     return _core.OctaveTerm(engine, octave.octaves)
 
 
-def add_part(
+def scratch_of(
+    part: Part, canvas: Canvas, networks: Networks, tiling: Tiling | None
+) -> _core.ScratchFile | None:
+    """A file for features of content that are not kept in memory, where there is room for it."""
+    if tiling is None or tiling.keep_targets or not isinstance(part.term, ContentImages):
+        return None
+    assert part.layer is not None
+    architecture = networks(part.network).architecture
+    return open_scratch(4 * math.prod(architecture.shape(part.layer, canvas.height, canvas.width)))
+
+
+def add_part(  # noqa: PLR0917
     engine: _core.ImageObjective,
     part: Part,
     label: str,
     taps: Mapping[str | None, list[str]],
+    scratch: _core.ScratchFile | None,
     tiling: Tiling | None,
 ) -> None:
     """Adds one part to the engine's objective."""
@@ -308,7 +323,7 @@ def add_part(
         target = part.term
         keep = tiling.keep_targets
         engine.add_content(
-            index, tap, target.images, target.normalization, keep, part.weight, label
+            index, tap, target.images, target.normalization, keep, part.weight, label, scratch
         )
     else:
         assert isinstance(part.term, _core.LayerTerm)

@@ -44,8 +44,8 @@ class Tiling:
         larger than such a tile are tiled in any case, where their terms allow it.
     canvas: whether the canvas is tiled as well; where it is not, targets of its size (Content) and
         of terms that cannot be tiled are computed at once.
-    keep_targets: False computes the features of content pictures anew for every tile, in place of
-        keeping them: a third slower, without their memory.
+    keep_targets: False keeps the features of content pictures in a scratch file in place of memory;
+        where no disk has room for it (see scratch.py), they are computed anew for every tile.
     """
 
     inner: int

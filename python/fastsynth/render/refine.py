@@ -243,8 +243,8 @@ class _Run:
         callback: Callable[[Progress], bool | None] | None,
     ) -> Refined:
         """Runs all levels, from the position of the checkpoint if there is one."""
-        self.plans = self.plan_levels()
         levels, position = self.levels, continued(self.checkpoint, self.levels, self.optimised)
+        self.plans = self.plan_levels(position)
         self.started = time.monotonic() - position.seconds
         self.position, self.results = position, list(position.results)
         self.reporter: _Reporter | None = None
@@ -274,7 +274,7 @@ class _Run:
         size = (level.height + border, level.width + border)
         return Canvas(*size, shrink, self.margin, self.wrap)
 
-    def plan_levels(self) -> list[LevelPlan]:
+    def plan_levels(self, position: Position) -> list[LevelPlan]:
         """How each level is done within the memory limit; raises MemoryLimitError."""
         if self.memory_limit is None and self.optimizer != "auto":
             assert not isinstance(self.optimizer, str)
@@ -295,7 +295,7 @@ class _Run:
                     self.canvas(level),
                     networks_of(level, self.networks),
                     optional=self.optional,
-                    optimizer=self.optimizer if self.engage is None else Ascent(step=1.0),
+                    optimizer=self.mover_of(index, position),
                     limit=limit,
                     held=held + handed_bytes(self.levels, index, self.canvas(level)),
                 )
@@ -308,6 +308,18 @@ class _Run:
         return after is not None and all(
             isinstance(self.plans[i].optimizer, LBFGS) for i in (index, after)
         )
+
+    def mover_of(self, index: int, position: Position) -> str | Optimizer:
+        """The optimiser that a level is planned for.
+
+        A level that goes on keeps what "auto" was when it began, maybe under another memory limit.
+        """
+        if self.engage is not None:
+            return Ascent(step=1.0)
+        begun = position.state or {} if index == position.index else {}
+        known: dict[str, Optimizer] = {"adam": Adam(), "lbfgs": LBFGS()}
+        own = self.optimizer
+        return known.get(str(begun.get("optimizer")), own) if own == "auto" else own
 
     def seconds(self) -> float:
         """Since the run began, whatever process it began in."""
@@ -406,9 +418,7 @@ class _Run:
             except (ValueError, KeyError) as error:
                 if state is None or isinstance(error, FastsynthError) or self.is_callers(error):
                     raise
-                raise CheckpointError(
-                    f"the checkpoint's state does not fit this run: {error}"
-                ) from error
+                raise unfitting(error) from error
         with plan(chosen.objective, canvas, networks, self.pool, tiling, parts=parts) as bound:
             bound.balance(first)
             engine: _core.Objective = bound.objective
@@ -432,9 +442,7 @@ class _Run:
             except ValueError as error:
                 if state is None or isinstance(error, FastsynthError) or self.is_callers(error):
                     raise
-                raise CheckpointError(
-                    f"the checkpoint's state does not fit this run: {error}"
-                ) from error
+                raise unfitting(error) from error
             names, weights = bound.objective.names, bound.objective.weights
             return result, dict(zip(names, weights, strict=True))
 
@@ -516,6 +524,15 @@ class _Reporter:
                 raise
 
         return notify
+
+
+def unfitting(error: Exception) -> CheckpointError:
+    """The error for a checkpoint whose state this run cannot take."""
+    return CheckpointError(
+        f"the checkpoint's state does not fit this run: {error}; if it began under another "
+        "memory_limit, give that one (terms may have been left out), or resume=False (--no-resume) "
+        "to begin anew"
+    )
 
 
 def continued(checkpoint: Checkpoint | None, levels: Sequence[Level], margin: int) -> Position:

@@ -245,8 +245,9 @@ def describe_engine(
     }
 
 
-# Keywords that `identity` leaves out: the sizes of the levels say what they do.
-SIZING = ("scales", "max_evaluations", "size")
+# Keywords that `identity` leaves out: the sizes of the levels say what they do; a run may go on
+# with more or less memory, which moves the last digits at most.
+SIZING = ("scales", "max_evaluations", "size", "memory_limit")
 USUAL = {"optimizer": "auto", "plateau": 0.01, "seed": 0}
 
 

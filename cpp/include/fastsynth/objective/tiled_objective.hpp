@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "fastsynth/common/buffer.hpp"
+#include "fastsynth/common/scratch_file.hpp"
 #include "fastsynth/network/tiles.hpp"
 #include "fastsynth/objective/image_objective.hpp"
 #include "fastsynth/objective/layer_terms.hpp"
@@ -51,11 +52,13 @@ class TiledObjective final : public ImageObjective {
     void add_layer_term(std::size_t network, std::size_t tap, std::shared_ptr<LayerTerm> term,
                         double weight, std::string name) override;
 
-    /// A content term with the target Σ share · features of the sources. It is kept, or computed
-    /// anew for every tile, by one more forward pass for each source. Runs the sources through the
-    /// network once, for the target or for the scale of the loss.
+    /// A content term with the target Σ share · features of the sources. It is kept in memory, or
+    /// in a file of as many values as the layer has, or computed anew for every tile, by one more
+    /// forward pass for each source. Runs the sources through the network once, for the target or
+    /// for the scale of the loss. `file` may be null.
     void add_content(std::size_t network, std::size_t tap, std::vector<ContentSource> sources,
-                     Normalization normalization, bool keep, double weight, std::string name);
+                     Normalization normalization, bool keep, std::shared_ptr<ScratchFile> file,
+                     double weight, std::string name);
 
     /// The first pass alone: the terms gather their sums.
     void gather(const float* x);
@@ -64,10 +67,15 @@ class TiledObjective final : public ImageObjective {
     struct Target {  // of a content term; none: no term
         std::vector<ContentSource> sources;
         std::shared_ptr<ContentTerm> term;
-        std::vector<Buffer<float>> kept;  // of every tile
-        Buffer<float> values;             // of the tile at hand, where none is kept
+        std::vector<Buffer<float>> kept;     // of every tile
+        std::shared_ptr<ScratchFile> file;   // or here:
+        std::vector<std::uint64_t> offsets;  // of every tile, and the end
+        Buffer<float> values;                // of the tile at hand, where none is kept
 
-        bool is_computed() const { return term && kept.empty(); }
+        bool is_computed() const { return term && kept.empty() && !file; }
+        std::size_t bytes(std::size_t tile) const {
+            return static_cast<std::size_t>(offsets[tile + 1] - offsets[tile]);
+        }
     };
     struct Tap {
         FeatureMap whole;  // shape of the layer, no data
