@@ -35,6 +35,7 @@ def run_again() -> int:
     settings = {
         "FASTSYNTH_SANITIZE": "address,undefined",
         "CMAKE_BUILD_TYPE": "Release",
+        "CMAKE_INTERPROCEDURAL_OPTIMIZATION": "OFF",  # under sanitizers it takes very long
         "SKBUILD_PROJECT_VERSION": "0",
         "Python_EXECUTABLE": sys.executable,
         "pybind11_DIR": told([sys.executable, "-m", "pybind11", "--cmakedir"]),

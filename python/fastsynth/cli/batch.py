@@ -42,6 +42,16 @@ def add(verbs: Any, verb_of: Any) -> None:
         help="let a Ray cluster do the jobs: the one that runs here, one of this batch's own, or "
         "the one at an address",
     )
+    verb.add_argument(
+        "--memory-limit",
+        metavar="SIZE",
+        help="what all jobs at a time may take together, such as 4GiB (default: what is free)",
+    )
+    verb.add_argument(
+        "--estimate",
+        action="store_true",
+        help="say what memory and time the jobs would take one after the other, and stop",
+    )
     verb.add_argument("--trace", metavar="FILE", help="append what each run does, as lines of JSON")
     verb.add_argument("--report", metavar="FILE", help="write what became of each job, as JSON")
     verb.add_argument("--quality", type=int, default=95, help="of JPEG and WebP, 1-100")
@@ -66,15 +76,24 @@ def batch(options: argparse.Namespace) -> int:
     from fastsynth.synthesize import batch as run
     from fastsynth.synthesize import read_job
 
+    defaults = read_job(options.defaults) if options.defaults else None
+    if options.estimate:
+        from fastsynth.synthesize.batching import estimate_batch
+
+        limit = options.memory_limit
+        count, found = estimate_batch(options.manifest, defaults=defaults, memory_limit=limit)
+        print(f"{count} jobs with a network{'' if found is None else f': {found}'}")
+        return 0
     report = run(
         options.manifest,
-        defaults=read_job(options.defaults) if options.defaults else None,
+        defaults=defaults,
         again=options.again,
         checkpoints=options.checkpoints,
         quality=options.quality,
         bit_depth=options.bit_depth,
         parallel=options.jobs,
         ray=options.ray,
+        memory_limit=options.memory_limit,
         trace=options.trace,
         progress=not options.quiet,
     )

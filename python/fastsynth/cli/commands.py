@@ -91,6 +91,11 @@ def run(options: argparse.Namespace) -> int:
     from fastsynth.synthesize.jobs import shows_progress
 
     job = read_job(options.job)
+    if options.estimate:
+        from fastsynth.synthesize.foreseeing import estimate_job
+
+        print(estimate_job(job, base=Path(options.job).parent))
+        return 0
     output = options.output or job.get("output")
     if not isinstance(output, str):
         raise ObjectiveError(
@@ -118,6 +123,11 @@ def replay(options: argparse.Namespace) -> int:
         if not separator:
             raise ObjectiveError(f"--input {item!r}: write it as OLD=NEW")
         inputs[old] = new
+    if options.estimate:
+        from fastsynth.synthesize.foreseeing import estimate_replay
+
+        print(estimate_replay(options.picture, inputs=inputs, weights=options.weights))
+        return 0
     record = read_metadata(options.picture) or {}
     saved = record.get("saved", {})
     if options.quality is None:

@@ -116,6 +116,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="the picture to write (default: the job's own output)",
     )
+    _estimating(verb)
     _showing(verb)
 
     _add_replay(verbs)
@@ -183,6 +184,7 @@ def _add_replay(verbs: Any) -> None:
         help="an input that is elsewhere now: old path=new path",
     )
     verb.add_argument("--weights", metavar="FILE", help="a file of weights that is elsewhere now")
+    _estimating(verb)
     _showing(verb)
 
 
@@ -196,6 +198,12 @@ def _verb(verbs: Any, name: str, command: Any, text: str) -> argparse.ArgumentPa
     )
     verb.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
     return verb
+
+
+def _estimating(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--estimate", action="store_true", help="say what memory and time it would take, and stop"
+    )
 
 
 def _showing(verb: argparse.ArgumentParser) -> None:

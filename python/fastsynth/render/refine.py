@@ -113,6 +113,7 @@ class LevelPlan:
     left_out: tuple[str, ...]
     bytes: int | None
     passes: float = 1.0
+    own: int | None = None
 
 
 def plan_level(
@@ -138,7 +139,8 @@ def plan_level(
         objective = Sum(tuple(term for term in objective.terms() if term not in spare))
         found = plan_memory(objective, level, canvas, networks, **settings)
         left_out = tuple(type(term).__name__ for term in spare)
-    return LevelPlan(objective, found.tiling, found.optimizer, left_out, found.bytes, found.passes)
+    counted = (found.bytes, found.passes, found.own)
+    return LevelPlan(objective, found.tiling, found.optimizer, left_out, *counted)
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,6 +7,7 @@ import math
 import os
 import re
 from collections.abc import Iterable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from fastsynth.network import Network
     from fastsynth.objective.plan import Networks
 
-__all__ = ["MemoryPlan", "default_limit", "parse_bytes", "plan_memory"]
+__all__ = ["MemoryPlan", "counts_alone", "default_limit", "parse_bytes", "plan_memory"]
 
 # Bytes of the interpreter with NumPy, Pillow and the core; of ONNX Runtime and its graphs.
 INTERPRETER = 90 << 20
@@ -45,6 +46,11 @@ UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 BINARY = {"ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30, "ti": 1 << 40}
 
 
+# Set by whoever answers for the memory of several runs at a time: none counts that of the others,
+# so that its tiles are the same as if it were alone.
+counts_alone: ContextVar[bool] = ContextVar("counts_alone", default=False)
+
+
 @dataclass(frozen=True)
 class MemoryPlan:
     """What a level is expected to take, and how it is done.
@@ -61,6 +67,11 @@ class MemoryPlan:
     bytes: int
     passes: float
     items: Mapping[str, int] = field(repr=False)
+
+    @property
+    def own(self) -> int:
+        """Bytes of this run alone: without what the process has for all runs, or for others."""
+        return self.bytes - sum(self.items[name] for name in ("interpreter", "weights", "others"))
 
 
 def parse_bytes(value: int | str | None) -> int | None:
@@ -163,8 +174,10 @@ def foreign_bytes(objective: Term | Sum, networks: Networks, canvas: Canvas) -> 
     """Memory that the process holds and `plan_memory` does not know of, in steps of 64 MiB.
 
     An application may hold much besides; a process that runs nothing else gets 0, so that its
-    choice of tiles is the same each time.
+    choice of tiles is the same each time. 0 also where `counts_alone`.
     """
+    if counts_alone.get():
+        return 0
     try:
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
         resident = pages * os.sysconf("SC_PAGE_SIZE")

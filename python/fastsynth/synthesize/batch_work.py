@@ -52,6 +52,7 @@ class Settings:
     quality: int
     bit_depth: int | None
     trace: Path | None = None
+    memory_limit: int | str | None = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class Task:
     """A job that can be tried: its index among the items, and its parts.
 
     pixels: of the output, as far as can be seen before it is done.
+    memory: bytes that its run takes beside the weights; None: not foreseen.
     """
 
     index: int
@@ -67,6 +69,7 @@ class Task:
     arguments: dict[str, Any]
     output: Path
     pixels: int = 0
+    memory: int | None = None
 
     @property
     def needs_network(self) -> bool:
@@ -138,6 +141,8 @@ class Worker:
             run["trace"] = Trace(settings.trace, {"output": str(task.output)})
         if synthesizer is None or task.verb in PIXEL_VERBS:
             return run_pixel_verb(task.verb, arguments, run)
+        if settings.memory_limit is not None:
+            run.setdefault("memory_limit", arguments.pop("memory_limit", settings.memory_limit))
         if settings.checkpoint_seconds is None or task.verb not in CHECKPOINTED:
             return run_verb(synthesizer, task.verb, arguments, run)
         run["checkpoint"] = task.output.with_name(f"{task.output.name}.checkpoint")
@@ -149,7 +154,11 @@ class Worker:
             return run_verb(synthesizer, task.verb, arguments, {**run, "resume": False})
 
     def digest(self, task: Task, synthesizer: Synthesizer | None) -> str:
-        """What decides the output's bytes, in one checksum: job, inputs, weights, form of file."""
+        """What decides the output's bytes, in one checksum: job, inputs, weights, form of file.
+
+        Neither fastsynth's version nor the batch's memory limit is in it: a newer one does not make
+        finished pictures anew (`again` does), and a limit moves the last digits at most.
+        """
         job: dict[str, Any] = {
             "verb": task.verb,
             "arguments": {

@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastsynth._errors import FastsynthError, ImageError, ObjectiveError
-from fastsynth._machine import available_memory, usable_cores
+from fastsynth._machine import available_memory, memory_in_use, usable_cores
 from fastsynth.image import check_writable
 from fastsynth.render.meeting import Meeting
+from fastsynth.render.tiling import counts_alone, parse_bytes
 from fastsynth.synthesize.batch_report import BatchItem, BatchReport
 from fastsynth.synthesize.batch_work import Outcome, Settings, Task, Worker, key_of
+from fastsynth.synthesize.foreseeing import foreseen, joined, tried
 from fastsynth.synthesize.jobs import check_job, is_pixel_verb
 from fastsynth.synthesize.manifest import Row, as_row, merged, read_manifest, texts_in
 from fastsynth.synthesize.scheduling import (
@@ -40,9 +42,10 @@ if TYPE_CHECKING:
     from fastsynth import _core
     from fastsynth._types import ImageLike
     from fastsynth.render import Progress
+    from fastsynth.synthesize.estimation import Estimate
     from fastsynth.synthesize.progress import BatchBar
 
-__all__ = ["BatchItem", "BatchReport", "batch"]
+__all__ = ["BatchItem", "BatchReport", "batch", "estimate_batch"]
 
 logger = logging.getLogger("fastsynth")
 
@@ -61,6 +64,7 @@ def batch(
     parallel: int | str | None = None,
     ray: str | None = None,
     trace: str | os.PathLike[str] | None = None,
+    memory_limit: int | str | None = None,
     progress: bool = False,
     callback: Callable[[BatchItem], bool | None] | None = None,
     cancel: _core.Cancel | None = None,
@@ -81,6 +85,8 @@ def batch(
     ray: "auto" (the Ray cluster that runs here), its address, or "local" (one for this batch): the
         jobs are done by the cluster's workers, `parallel` of them (default "auto": as many as it
         has room for). Inputs and outputs must be in a folder that all machines see.
+    memory_limit: bytes, or a text such as "4GiB", that the whole process may take: of each run that
+        has none of its own, and of all that run at a time together. Default: what is free.
     trace: a file to which each run appends what it does, see RunOptions.
     progress: True shows a bar on the terminal.
     callback: called with each BatchItem that is over; return False to end the batch.
@@ -94,12 +100,7 @@ def batch(
     >>> report.exit_code, report.items[0].status, report.items[0].error
     (1, 'failed', 'ImageError')
     """
-    if isinstance(jobs, (str, os.PathLike)):
-        rows, usual = read_manifest(jobs)
-        base = Path(jobs).parent if base is None else base
-        defaults = merged(usual, defaults or {})
-    else:
-        rows = [as_row(f"job {number}", job) for number, job in enumerate(jobs, 1)]
+    rows, defaults, base = read_rows(jobs, defaults, base)
     settings = Settings(
         base=Path(base or "."),
         inputs=inputs or {},
@@ -108,11 +109,53 @@ def batch(
         quality=quality,
         bit_depth=bit_depth,
         trace=None if trace is None else Path(trace),
+        memory_limit=parse_bytes(memory_limit),
     )
     if parallel is not None and parallel != "auto":
         checked_parallel(parallel)
     run = _Batch(settings, parallel, callback, cancel)
     return run.all(rows, defaults or {}, progress, ray)
+
+
+def read_rows(
+    jobs: str | os.PathLike[str] | Sequence[Mapping[str, Any]],
+    defaults: Mapping[str, Any] | None,
+    base: str | os.PathLike[str] | None,
+) -> tuple[list[Row], Mapping[str, Any], str | os.PathLike[str] | None]:
+    """Rows, what they have in common, and the folder that they start from."""
+    if not isinstance(jobs, (str, os.PathLike)):
+        rows = [as_row(f"job {number}", job) for number, job in enumerate(jobs, 1)]
+        return rows, defaults or {}, base
+    rows, usual = read_manifest(jobs)
+    return rows, merged(usual, defaults or {}), Path(jobs).parent if base is None else base
+
+
+def estimate_batch(
+    jobs: str | os.PathLike[str] | Sequence[Mapping[str, Any]],
+    *,
+    defaults: Mapping[str, Any] | None = None,
+    inputs: Mapping[str, ImageLike] | None = None,
+    base: str | os.PathLike[str] | None = None,
+    memory_limit: int | str | None = None,
+) -> tuple[int, Estimate | None]:
+    """How many jobs of a batch would be done, and what they would take one after the other.
+
+    Arguments as of `batch`. Each kind of job is tried out once. Nothing is skipped, jobs that make
+    no sense and pixel functions are left out; None where nothing is left.
+    """
+    rows, defaults, base = read_rows(jobs, defaults, base)
+    settings = Settings(
+        Path(base or "."), inputs or {}, False, None, 95, None, None, parse_bytes(memory_limit)
+    )
+    run = _Batch(settings, 1, None, None)
+    run.items = []
+    tasks = run.plan(rows, defaults)
+    found: list[Estimate] = []
+    for key in dict.fromkeys(key_of(task.engine) for task in tasks if task.needs_network):
+        group = [task for task in tasks if key_of(task.engine) == key and task.needs_network]
+        with Synthesizer(**group[0].engine) as synthesizer:
+            found += tried(group, synthesizer, settings)
+    return len(found), joined(found)
 
 
 @dataclass(eq=False)
@@ -232,8 +275,13 @@ class _Batch:
             threads = synthesizer.pool.threads if synthesizer is not None else usable_cores()
             elsewhere = steps_on_device(tasks[0].engine)
             parallel = self.parallel or ("auto" if elsewhere else 1)
-            memory = None if parallel == 1 else available_memory()
-            # A device's batch does not depend on how many threads the host has.
+            memory = None
+            if parallel != 1:
+                shared = 0
+                if synthesizer is not None:
+                    tasks, shared = foreseen(tasks, synthesizer, self.settings)
+                memory = free_memory(self.settings.memory_limit, shared)
+            # A device batch does not depend on how many threads the host has.
             ways = at_once(parallel, MOST_TOGETHER if elsewhere else threads, tasks, memory)
             if ways > 1:
                 self.side_by_side(tasks, synthesizer, split(threads, ways), memory)
@@ -291,6 +339,7 @@ class _Batch:
                 return None
 
         def work(mine: Synthesizer | None) -> None:
+            counts_alone.set(True)  # the schedule knows of the others
             while (task := next_task()) is not None:
                 outcome = self.attempt(task, mine, stopping)
                 with turn:
@@ -351,6 +400,20 @@ class _Batch:
         stop = self.callback is not None and self.callback(item) is False
         if stop or (self.cancel is not None and self.cancel.is_set()):
             self.interrupted = True
+
+
+def free_memory(limit: int | str | None, shared: int) -> int | None:
+    """Bytes that runs at a time may take together, a fifth to spare; None where nobody knows.
+
+    shared: bytes that the process will hold for all of them.
+    """
+    told = available_memory()
+    if limit is None:
+        return told
+    assert isinstance(limit, int)
+    # The limit is kept to the byte: at_once and Schedule take four fifths of what is free.
+    left = int(max(0, limit - max(shared, memory_in_use() or 0)) / USABLE)
+    return left if told is None else min(left, told)
 
 
 def same_file(path: Path) -> str:

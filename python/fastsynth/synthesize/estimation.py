@@ -153,13 +153,17 @@ def rehearse(
 class Rehearsal(Synthesizer):
     """A synthesizer's stand-in: its verbs plan what they would do, and give an empty Result.
 
-    It shares the networks and the threads. `estimates` has one entry for each synthesis.
+    It shares the networks and the threads. `estimates` has one entry for each synthesis whose work
+    is not below `least`. `own` and `shared` have one for each: bytes of the run alone, and of what
+    the process has for all runs, prepared weights above all.
     """
 
     def __init__(self, whole: Synthesizer, least: float = 0.0) -> None:
         self.__dict__.update(whole.__dict__)
         self.least = least
         self.estimates: list[Estimate] = []
+        self.own: list[int] = []
+        self.shared: list[int] = []
 
     def synthesize(
         self,
@@ -218,6 +222,8 @@ class Rehearsal(Synthesizer):
             # The last level first: an error names the size that was asked for.
             for index, level in reversed(list(enumerate(levels)))
         ][::-1]
+        self.own.append(max(way.own or 0 for way in plans))
+        self.shared.append(max((way.bytes or 0) - (way.own or 0) for way in plans))
         blank = np.broadcast_to(np.float32(0), (3, *size))
         nothing = {"open": 0.0, "levels": 0.0, "total": 0.0}
         result = Result(blank, None, kind, (), "evaluations", nothing, {**job, "levels": []})

@@ -303,6 +303,29 @@ def replay(
     ImageError when the record or an input is missing or has changed, WeightsError when the weights
     are other ones.
     """
+    played, arguments, mark = recorded(path, inputs)
+    if is_pixel_verb(played.verb):
+        return batched(run_pixel_verb(played.verb, arguments, run), mark)
+    options = {**played.engine, **({} if weights is None else {"weights": weights})}
+    with Synthesizer(**options) as synthesizer:
+        for network, (name, checksum) in played.weights.items():
+            found = synthesizer.weights_of(network)
+            if found.sha256 != checksum:
+                raise WeightsError(
+                    f"the {name} weights of {network} are not there: {found.id} has the "
+                    f"checksum {found.sha256[:12]}…, the record says {checksum[:12]}…"
+                )
+        result = run_verb(synthesizer, played.verb, arguments, run)
+    return batched(result, mark)
+
+
+def recorded(
+    path: str | os.PathLike[str], inputs: Mapping[str, ImageLike] | None = None
+) -> tuple[Played, dict[str, Any], str | None]:
+    """What a picture's record says, the arguments of its verb, and a batch's mark.
+
+    Raises ImageError where that does not make a run.
+    """
     record = read_metadata(path)
     if record is None or "verb" not in record:
         raise ImageError(f"{os.fspath(path)} carries no record of a synthesis by fastsynth")
@@ -314,9 +337,7 @@ def replay(
             f"({type(error).__name__}: {error})"
         ) from error
     arguments = decode_arguments(played.arguments, Path(path).parent, inputs or {})
-    if is_pixel_verb(played.verb):
-        return batched(run_pixel_verb(played.verb, arguments, run), record.get("batch"))
-    if played.is_cut_short:
+    if played.is_cut_short and not is_pixel_verb(played.verb):
         if not sum(played.schedule):
             raise ImageError(f"the run of {os.fspath(path)} was cancelled before it began")
         if arguments.get("at") == "pixels":
@@ -325,17 +346,7 @@ def replay(
                 "it cannot be repeated"
             )
         arguments["max_evaluations"] = played.schedule
-    options = {**played.engine, **({} if weights is None else {"weights": weights})}
-    with Synthesizer(**options) as synthesizer:
-        for network, (name, checksum) in played.weights.items():
-            found = synthesizer.weights_of(network)
-            if found.sha256 != checksum:
-                raise WeightsError(
-                    f"the {name} weights of {network} are not there: {found.id} has the "
-                    f"checksum {found.sha256[:12]}…, the record says {checksum[:12]}…"
-                )
-        result = run_verb(synthesizer, played.verb, arguments, run)
-    return batched(result, record.get("batch"))
+    return played, arguments, record.get("batch")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -69,8 +69,8 @@ class Schedule:
             return None
         task = next((t for t in self.waiting if key_of(t.engine) == engine), self.waiting[0])
         if self._memory is not None and self.working:
-            taken = sum(memory_of(other.pixels, other.engine) for other in self.working.values())
-            if taken + memory_of(task.pixels, task.engine) > self._memory:
+            taken = sum(need_of(other) for other in self.working.values())
+            if taken + need_of(task) > self._memory:
                 return None
         self.waiting.remove(task)
         self.working[task.index] = task
@@ -94,8 +94,14 @@ class Schedule:
         return True
 
 
+def need_of(task: Task) -> int:
+    """Bytes that a task needs beside the weights: as foreseen, or by the rule of thumb."""
+    return memory_of(task.pixels, task.engine) if task.memory is None else task.memory
+
+
 def memory_of(pixels: int, engine: Mapping[str, Any]) -> int:
-    """Bytes that one run of an output of so many pixels needs at most, the network's aside.
+    """Bytes that one run of an output of so many pixels needs at most, the network's aside: where
+    nobody has counted (see foreseeing.py), such as for a cluster's workers before they are there.
 
     Measured for transfers and textures by L-BFGS at 256 to 1024 px, and rounded up: buffers of the
     last level, 43 vectors of the optimiser, pictures.
@@ -161,7 +167,7 @@ def at_once(parallel: int | str, threads: int, tasks: Sequence[Task], memory: in
     memory: bytes that could be taken; None where nobody knows, then "auto" is 1.
     """
     if parallel == "auto":
-        largest = max(memory_of(task.pixels, task.engine) for task in tasks)
+        largest = max(need_of(task) for task in tasks)
         fits = 1 if memory is None else int(memory * USABLE) // largest
         wanted = min(threads, fits)
     else:
