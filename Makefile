@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml CMakeLists.txt $(shell find cpp models -type f)
 
-.PHONY: demo gallery paper test check format sanitize cluster-test bench-device hostile faults portability wheel docs clean
+.PHONY: demo gallery paper test check format sanitize cluster-test bench-device hostile hostile-sanitized faults portability wheel docs clean
 
 # Style transfer of the pictures in examples/ with the built-in weights: out/demo.png.
 demo: $(VENV)/.installed
@@ -47,6 +47,11 @@ cluster-test: $(VENV)/.installed-dev
 # Damaged and malicious input, 100 000 cases; kills and failing writes, some hundred. Opt-in, 15 minutes each.
 hostile: $(VENV)/.installed-dev
 	$(BIN)/python scripts/hostile_campaign.py --cases 100000
+
+# The same with the core under AddressSanitizer and UndefinedBehaviorSanitizer; needs CMake, Ninja and GCC.
+hostile-sanitized: $(VENV)/.installed-dev
+	$(BIN)/python -m pip install --quiet pybind11 cmake ninja
+	$(BIN)/python scripts/hostile_campaign.py --cases 20000 --sanitize
 
 faults: $(VENV)/.installed-dev
 	$(BIN)/python scripts/fault_campaign.py
