@@ -34,7 +34,8 @@ ONNX_RUNTIME = 130 << 20
 # Pixels along a side that tiles own, best first where all fit: larger ones share their halos out
 # further, but gain little beyond these.
 INNER = (1024, 768, 512, 384, 256, 192, 128, 64, 32, 16)
-# What the count misses: pages in part used, the allocator's leavings (1 % seen at 4096²).
+# What the count of a run's buffers misses: pages in part used, the allocator's leavings (1 % seen
+# at 4096²).
 ALLOWANCE = 0.06
 BAND = 2 * (8 << 20)  # copies of the positions that terms see at a time
 # Work of tiles without their halos; what content features add that come from a file, or are
@@ -295,7 +296,8 @@ class _Load:
         # First the targets are computed, then the level runs.
         most = max(running, before, key=lambda part: sum(part.values()))
         items.update(most)
-        items["allowance"] = int(ALLOWANCE * sum(items.values()))
+        known = items["interpreter"] + items["weights"]
+        items["allowance"] = int(ALLOWANCE * (sum(items.values()) - known))
         passes = 1.0 if tiling is None else self.passes(tiling)
         return MemoryPlan(tiling, optimizer, sum(items.values()), passes, items)
 
