@@ -123,8 +123,8 @@ def open_network(
         if precision not in NATIVE_PRECISIONS:
             raise DeviceError(
                 f"the native backend computes in float32, not in {precision!r}; use precision="
-                "'exact', or 'fast' or 'mixed' (bfloat16 products where the processor has them), or "
-                "a device that has it, such as device='openvino'"
+                "'exact', 'fast' or 'mixed' (bfloat16 products where the processor has them), or a "
+                "device that has it, such as device='openvino'"
             )
         return NativeNetwork(name, weights.arrays, pooling=pooling, precision=precision, pool=pool)
     from fastsynth.network.onnx_network import OnnxNetwork
