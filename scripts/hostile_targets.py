@@ -52,10 +52,13 @@ class Target(ABC):
     share: ClassVar[int]
 
     def prepare(self) -> None:
-        """Makes what cases begin from, in the working folder; here two pictures."""
+        """Makes what cases begin from, in the working folder; here pictures and a label map."""
         for index, name in enumerate(("a.png", "b.png")):
             pixels = np.random.default_rng(index).integers(0, 256, (16, 16, 3), np.uint8)
             Image.fromarray(pixels).save(name)
+        labels = np.zeros((16, 16), np.uint8)
+        labels[:, 7:] = 255
+        Image.fromarray(labels).save("labels.png")
 
     @abstractmethod
     def make(self, rng: random.Random) -> bytes:
@@ -302,7 +305,7 @@ JOBS: dict[str, dict[str, Any]] = {
         "style_layers": {"conv1_1": 1.0},
         "content_layers": "conv1_2",
         "init": "noise",
-        "masks": {"content": "a.png", "style": "b.png"},
+        "masks": {"content": "labels.png", "style": "labels.png"},
         "smoothness": 0.1,
         **RUN,
     },
