@@ -22,6 +22,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import math
 import mmap
 import multiprocessing
 import os
@@ -60,6 +61,7 @@ def main() -> int:  # noqa: PLR0912
     parser.add_argument("--cases", type=int, default=100_000)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seconds", type=float, default=math.inf, help="no case begins later")
     parser.add_argument("--only", help="one target")
     parser.add_argument("--keep", type=Path, help="folder for the cases that went wrong")
     parser.add_argument("--reproduce", type=int, metavar="CASE", help="feed this one alone")
@@ -104,6 +106,7 @@ def main() -> int:  # noqa: PLR0912
         if options.keep and "data" in item:
             (options.keep / f"{item['case']}.bin").write_bytes(bytes.fromhex(item["data"]))
     shown = [{k: v for k, v in item.items() if k != "data"} for item in kinds.values()]
+    reports = sanitized.reports() if sanitized.is_on() else []
     summary = {
         "cases": sum(n for name, n in tally.items() if name.endswith((": read", ": refused")))
         + len(wrong),
@@ -114,10 +117,10 @@ def main() -> int:  # noqa: PLR0912
         "slowest s": {name: round(seconds, 2) for name, seconds in sorted(slowest.items())},
         "by target": dict(sorted(tally.items())),
         "kinds": shown,
-        **({"sanitizers": sanitized.reports()} if sanitized.is_on() else {}),
+        **({"sanitizers": reports} if sanitized.is_on() else {}),
     }
     print(json.dumps(summary, indent=1))
-    return 1 if wrong else 0
+    return 1 if wrong or reports else 0
 
 
 class Hand:
@@ -126,6 +129,7 @@ class Hand:
     def __init__(self, context: Any, queue: Any, number: int, options: argparse.Namespace) -> None:
         self.context, self.queue, self.options = context, queue, options
         self.step = options.workers
+        self.until = time.time() + options.seconds
         self.file = tempfile.NamedTemporaryFile()  # noqa: SIM115  (as long as the process lives)
         self.file.write(BOARD.pack(-1, time.time()))
         self.file.flush()
@@ -135,7 +139,8 @@ class Hand:
     def start(self, first: int) -> None:
         """A process that begins with a case."""
         self.board[:] = BOARD.pack(-1, time.time())
-        given = (first, self.step, self.options.cases, self.options.seed, self.options.only)
+        asked = self.options
+        given = (first, self.step, asked.cases, asked.seed, asked.only, self.until)
         self.process = self.context.Process(target=work, args=(self.queue, self.file.name, given))
         self.process.start()
         self.is_busy = True
@@ -162,15 +167,17 @@ class Hand:
         return [{"case": case, "what": f"{what} of case {case}"}]
 
 
-def work(queue: Any, board: str, given: tuple[int, int, int, int, str | None]) -> None:
+def work(queue: Any, board: str, given: tuple[int, int, int, int, str | None, float]) -> None:
     """Feeds its cases in a folder of its own."""
-    first, step, cases, seed, only = given
+    first, step, cases, seed, only, until = given
     watch = settle()
     with tempfile.TemporaryDirectory() as folder, Path(board).open("r+b") as file:
         os.chdir(folder)
         targets = prepared(only)
-        silent = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(silent, 2)  # libtiff writes its complaints there
+        if sanitized.is_on():
+            sanitized.listen()
+        else:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libtiff writes its complaints there
         watch.folder = os.path.realpath(folder)
         shared = mmap.mmap(file.fileno(), BOARD.size)
         tally: Counter[str] = Counter()
@@ -186,10 +193,13 @@ def work(queue: Any, board: str, given: tuple[int, int, int, int, str | None]) -
             else:
                 what = f"{target.name}: {outcome}"
                 queue.put({"case": case, "what": what, "data": data.hex()})
-            if case // step % 500 == 0 or case + step >= cases:
+            is_last = case + step >= cases or time.time() >= until
+            if is_last or case // step % 500 == 0:
                 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
                 queue.put({"tally": dict(tally), "slow": slow, "peak": peak})
                 tally.clear()
+            if is_last:
+                break
         os.chdir("/")
         watch.folder = ""
 
