@@ -13,7 +13,7 @@ from fastsynth._closing import Closing
 from fastsynth._errors import NetworkError, WeightsError
 from fastsynth.network.architecture import ARCHITECTURES
 from fastsynth.network.graph import POOLINGS
-from fastsynth.network.passes import open_passes
+from fastsynth.network.passes import host_bytes, open_passes
 from fastsynth.network.session import CPU, choose_provider, onnxruntime, release_memory
 from fastsynth.network.winograd import suits, transform_weights
 
@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 __all__ = ["BoundOnnxNetwork", "OnnxNetwork"]
 
 
-# Memory of the sessions, over that of the features of all layers up to the deepest tap: with the
-# gradient, and of the forward pass alone. Measured on the CPU at 512² (1.9 to 2.7, and 1.4).
+# Memory of the sessions of a network in one piece, over that of the features of all layers up to
+# the deepest tap: with the gradient, and of the forward pass alone. Measured at 512² (1.9 to 2.7,
+# and 1.4).
 BYTES_SHARE = 2.4
 FORWARD_SHARE = 1.4
 
@@ -157,11 +158,14 @@ class OnnxNetwork(Closing):
     def bound_bytes(
         self, height: int, width: int, taps: Collection[str], *, gradient: bool = True
     ) -> int:
-        """About the bytes that `bind` takes; ONNX Runtime decides. See BYTES_SHARE.
+        """About the bytes that `bind` takes; ONNX Runtime decides. On the CPU most are arrays of
+        ours (`host_bytes`); else see BYTES_SHARE.
 
         Raises what `bind` raises.
         """
         ordered = self._check(height, width, taps)
+        if self.execution.name == CPU and self.backend == "onnx":
+            return host_bytes(self.architecture, (height, width), ordered, gradient=gradient)
         total = 0
         for layer in self.architecture.names[: self.architecture.names.index(ordered[-1]) + 1]:
             channels, rows, columns = self.architecture.shape(layer, height, width)

@@ -28,11 +28,12 @@ from fastsynth.network.graph import (
     sums_name,
 )
 from fastsynth.network.session import CPU, Session, release_memory, reserve_memory
-from fastsynth.network.winograd import use_winograd
+from fastsynth.network.winograd import suits, use_winograd
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from fastsynth.network.architecture import Architecture
     from fastsynth.network.graph import Cut, Value, Way
     from fastsynth.network.onnx_network import OnnxNetwork
 
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     # it, or replaces what the map holds. False where there is none; then the map stays as it is.
     Pull: TypeAlias = Callable[[int, FloatArray, bool], bool]
 
-__all__ = ["HostPasses", "WholePasses", "open_passes"]
+__all__ = ["HostPasses", "WholePasses", "host_bytes", "open_passes"]
 
 
 def open_passes(
@@ -233,6 +234,31 @@ class WholePasses(_Passes):
                 cotangent[...] = 0.0
         for session in self._backward:
             session.run()
+
+
+def host_bytes(
+    architecture: Architecture, size: tuple[int, int], taps: tuple[str, ...], *, gradient: bool
+) -> int:
+    """Bytes of HostPasses: its arrays, and what ONNX Runtime works in. taps: shallow to deep."""
+    layers = architecture.layers[: architecture.names.index(taps[-1]) + 1]
+    maps = {layer.name: 4 * int(np.prod(architecture.shape(layer.name, *size))) for layer in layers}
+    pooled = [name for name in maps if name in architecture.pool_after and name != taps[-1]]
+    largest = max(maps.values())
+    arrays = 12 * size[0] * size[1] + sum(maps[tap] for tap in taps)
+    arrays += sum(maps[name] // 16 for name in pooled)  # routes: a byte for each pixel that is left
+    if gradient:
+        ends = {*taps, *pooled}
+        masks = sum(maps[name] // 4 for name in maps if name not in ends)
+        arrays += 12 * size[0] * size[1] + 2 * largest + masks
+    else:  # what is pooled and not tapped, and what comes of it
+        untapped = max((maps[name] for name in pooled if name not in taps), default=0)
+        arrays += untapped + max((maps[name] // 4 for name in pooled), default=0)
+    working = _working_memory(largest // 4)
+    for layer in layers:
+        if suits(layer.in_channels, layer.out_channels):  # sixteen entries for four pixels
+            whole = maps[layer.name] * (layer.in_channels + layer.out_channels)
+            working = max(working, 5 * whole // layer.out_channels)
+    return arrays + working
 
 
 def _working_memory(largest: int) -> int:

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from fastsynth import _core
 from fastsynth._errors import FastsynthError, MemoryLimitError, ObjectiveError
+from fastsynth.network.session import CPU
+from fastsynth.network.winograd import suits
 from fastsynth.objective import Canvas, Content, Sum, Term
 from fastsynth.objective.plan import check_layers
 from fastsynth.objective.scratch import has_room
@@ -30,7 +32,7 @@ __all__ = ["MemoryPlan", "counts_alone", "default_limit", "parse_bytes", "plan_m
 
 # Bytes of the interpreter with NumPy, Pillow and the core; of ONNX Runtime and its graphs.
 INTERPRETER = 90 << 20
-ONNX_RUNTIME = 130 << 20
+ONNX_RUNTIME = 30 << 20
 # Pixels along a side that tiles own, best first where all fit: larger ones share their halos out
 # further, but gain little beyond these.
 INNER = (1024, 768, 512, 384, 256, 192, 128, 64, 32, 16)
@@ -420,8 +422,9 @@ def weights_bytes(network: Network, layers: Iterable[str]) -> int:
             # as they are.
             once = 4 * plain + (4 * plain if 4 * plain <= 16 << 20 else plain)
             total += int(forms * once)
-        elif place <= chain.names.index(deepest):
-            total += 8 * plain
+        elif network.provider == CPU and layer.name in network.layers:
+            # Winograd's form of 16 numbers for 9, made of every layer when the network is opened.
+            total += 16 * plain // 9 if suits(layer.in_channels, layer.out_channels) else 0
     return total
 
 
