@@ -127,3 +127,55 @@ def test_correlation_is_the_coefficient_of_what_overlaps() -> None:
         a = pixels[0, dy:, max(0, dx) : 12 + min(0, dx)]
         b = pixels[0, : 14 - dy, max(0, -dx) : 12 - max(0, dx)]
         assert rho[dy, middle + dx] == pytest.approx(np.corrcoef(a.ravel(), b.ravel())[0, 1])
+
+
+def chequers(height: int, width: int, side: float) -> Float:
+    """A chequerboard of two colours, the mean of 3 x 3 points in each pixel."""
+    rows, columns = ((np.arange(3 * n) + 0.5) / 3 // side for n in (height, width))
+    points = ((rows[:, None] + columns[None]) % 2).reshape(height, 3, width, 3).mean((1, 3))
+    return np.stack([0.2 + 0.6 * points, 0.3 + 0.5 * points, 0.4 + 0.3 * points]).astype(np.float32)
+
+
+@pytest.mark.parametrize("side", [8, 13])
+def test_a_lattice_of_whole_pixels_keeps_its_edges(side: int) -> None:
+    lattice = find_lattice(chequers(100, 118, side))
+    assert lattice is not None
+    assert np.abs(lattice.a) == pytest.approx([side, side], abs=0)
+    assert np.abs(lattice.b) == pytest.approx([side, side], abs=0)
+    assert lattice.share == pytest.approx(1.0)
+    larger = lattice.continued(150, 171, offset=(1.0, 5.0))
+    np.testing.assert_allclose(larger, chequers(151, 176, side)[:, 1:, 5:], atol=1e-6)
+
+
+def test_deviations_are_those_of_the_places() -> None:
+    """Tiles of a sure grey and of any grey, in turn, with little noise in all."""
+    rng = np.random.default_rng(3)
+    grey = np.where(
+        (np.arange(20)[:, None] + np.arange(20)) % 2, 0.8, rng.normal(0.4, 0.1, (20,) * 2)
+    )
+    plane = np.kron(grey, np.ones((8, 8)))
+    noise = rng.normal(0, 0.02, (3, 160, 160))
+    lattice = find_lattice((plane + noise).astype(np.float32))
+    assert lattice is not None
+    inside = np.sort(lattice.deviation[0].ravel())
+    sure, free = inside[: inside.size // 8].mean(), inside[-inside.size // 8 :].mean()
+    assert sure == pytest.approx(0.02, rel=0.6)
+    assert free == pytest.approx(0.1, rel=0.25)
+
+
+@pytest.mark.parametrize("wrap", [False, True])
+def test_bounds_lie_about_the_continued_cell(wrap: bool) -> None:
+    lattice = find_lattice(dots(96, 96, np.array([[9.3, 4.1], [-5.2, 13.7]])))
+    assert lattice is not None
+    place = {"offset": (3.0, 40.0), "wrap": wrap}
+    low, high = lattice.bounds((70, 83), deviations=2.0, **place)
+    middle = lattice.continued(70, 83, **place)
+    np.testing.assert_allclose((low + high) / 2, middle, atol=1e-6)
+    assert (high - low).mean() == pytest.approx(4 * lattice.deviation.mean(), rel=0.02)
+    # With a margin the lattice goes on; the inside is the same.
+    wide = lattice.bounds((70, 83), deviations=2.0, margin=5, **place)[0]
+    np.testing.assert_allclose(wide[:, 5:-5, 5:-5], low, atol=1e-6)
+    # Reduced to half, a pixel is the mean of four.
+    whole = lattice.bounds((70, 84), deviations=2.0, **place)[0]
+    half = lattice.bounds((70, 84), deviations=2.0, reduced=(35, 42), **place)[0]
+    np.testing.assert_allclose(half, whole.reshape(3, 35, 2, 42, 2).mean((2, 4)), atol=1e-6)

@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from scipy.stats import wasserstein_distance
 
 from fastsynth import MeanCovariance, ObjectiveError, Synthesizer, replay
+from fastsynth.image import find_lattice
 from fastsynth.image.lattice import fold
 from fastsynth.objective import Canvas, plan
+from fastsynth.objective.lattice import distance_from
 
 
 @pytest.fixture(scope="module")
@@ -169,3 +171,57 @@ def test_wrong_keywords_are_refused(
 ) -> None:
     with pytest.raises(ObjectiveError, match=message):
         synthesizer.synthesize_texture(bricks(48, 48), **keywords)
+
+
+def chequers(height: int, width: int, side: int) -> NDArray[np.uint8]:
+    """Sharp squares of two colours with a little noise."""
+    rows, columns = np.mgrid[:height, :width]
+    dark = (rows // side + columns // side) % 2
+    board = np.where(dark[..., None] == 1, (0.2, 0.25, 0.4), (0.85, 0.8, 0.7))
+    board = board + np.random.default_rng(4).normal(0, 0.02, board.shape)
+    return (board.clip(0, 1) * 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("kind", ["board", "stripes", "tile"])
+def test_flat_tiles_keep_their_edges(kind: str, synthesizer: Synthesizer) -> None:
+    """Every pixel is of the colour that its place has; the size is no whole number of periods."""
+    exemplar = chequers(84, 96, 8)
+    if kind == "stripes":
+        exemplar = np.ascontiguousarray(np.broadcast_to(exemplar[4:5], exemplar.shape))
+    # A tile holds whole periods: it is stretched to 16.2 x 15.8 px.
+    size = (81, 79) if kind == "tile" else (90, 71)
+    result = synthesizer.synthesize_texture(exemplar, size=size, seamless=kind == "tile")
+    dark = result.array[..., 0] < 134
+    # The shares of a period at which rows and columns begin are the texture's choice.
+    steps = (np.arange(64) / 64)[:, None]
+    rows, columns = (
+        (2 * (np.arange(side) / period + steps) % 2) // 1
+        for side, period in zip(
+            dark.shape, (79 / 5, 81 / 5) if kind == "tile" else (16, 16), strict=True
+        )
+    )
+    if kind == "stripes":
+        rows = np.zeros((1, len(dark)))
+    shares = [
+        (dark == (row[:, None] + column[None] == 1)).mean() for row in rows for column in columns
+    ]
+    # A tile's edges lie between pixels: some of each period's 16 have half of both colours.
+    assert max(shares) > (0.96 if kind == "tile" else 0.999)
+
+
+def test_the_range_of_a_lattice_has_its_gradient() -> None:
+    """Against central differences; no loss for the continued cell, nor in the margin."""
+    lattice = find_lattice(chequers(64, 80, 8).transpose(2, 0, 1).astype(np.float32) / 255)
+    assert lattice is not None
+    low, high = lattice.bounds((20, 24), offset=(3.0, 5.0), margin=4, deviations=3.0)
+    loss = distance_from(low, high, 0.1)
+    assert loss((low + high) / 2)[0] == 0
+    image = np.random.default_rng(6).random(low.shape, np.float32)
+    value, gradient = loss(image)
+    expected = np.where(image < low, image - low, np.where(image > high, image - high, 0.0))
+    assert value == pytest.approx((expected.astype(np.float64) ** 2).mean() / 0.1, rel=1e-5)
+    for index in ((0, 0, 0), (1, 9, 17), (2, 27, 31)):
+        step = np.zeros_like(image)
+        step[index] = 1e-2
+        slope = (loss(image + step)[0] - loss(image - step)[0]) / 2e-2
+        assert gradient[index] == pytest.approx(slope, rel=1e-2, abs=1e-7)

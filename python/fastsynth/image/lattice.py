@@ -8,6 +8,7 @@ textures: Liu, Lin, Hays 2004).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,9 @@ LEAST_ANGLE = 0.3  # sine of the angle between a and b
 LEAST_SHARE = 0.1  # of the variance, below which a picture does not repeat
 SIMPLER = 0.95  # a cell of less area wins where it explains this share of what the best one does
 
+AS_MUCH = 0.998  # of the share, for which periods are rounded to whole pixels
+MOST_SAMPLES = 3.0  # of a cell along a period, over its pixels
+
 
 @dataclass(frozen=True, eq=False)
 class Lattice:
@@ -34,6 +38,7 @@ class Lattice:
 
     a, b: the periods as (row, column), in pixels
     cell: mean colours (3, n, m) over one period: cell[:, i, j] lies at i/n a + j/m b
+    deviation: standard deviations (3, n, m) of the picture from the cell, place by place
     mean: mean colour (3, 1, 1)
     share: share of the picture's variance that the mean of the other repeats explains, in [0, 1]
     """
@@ -41,6 +46,7 @@ class Lattice:
     a: tuple[float, float]
     b: tuple[float, float]
     cell: NDArray[np.float64]
+    deviation: NDArray[np.float64]
     mean: NDArray[np.float64]
     share: float
 
@@ -64,21 +70,69 @@ class Lattice:
         wrap: bends the lattice by less than half a cell so that the picture's opposite borders fit
             together.
         """
-        basis = np.array([self.a, self.b]).T
-        if wrap:
-            basis = wrapped(basis, height, width)
         rows, columns = np.mgrid[:height, :width].astype(np.float64)
-        inverse = np.linalg.inv(basis)
-        rows, columns = rows + offset[0], columns + offset[1]
-        u = inverse[0, 0] * rows + inverse[0, 1] * columns
-        v = inverse[1, 0] * rows + inverse[1, 1] * columns
-        _, n, m = self.cell.shape
-        i, j, weights = corners(u, v, n, m)
-        picture = np.zeros((3, height, width))
-        for di in (0, 1):
-            for dj in (0, 1):
-                picture += weights[di][dj] * self.cell[:, (i + di) % n, (j + dj) % m]
+        basis = self.basis((height, width) if wrap else None)
+        picture = sampled(self.cell, basis, rows + offset[0], columns + offset[1])
         return np.asarray(picture, np.float32)
+
+    def bounds(
+        self,
+        size: tuple[int, int],
+        *,
+        offset: tuple[float, float] = (0.0, 0.0),
+        wrap: bool = False,
+        margin: int = 0,
+        reduced: tuple[int, int] | None = None,
+        deviations: float,
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The lowest and highest values (3, h, w) that `deviations` allow around `continued`.
+
+        size, offset, wrap: of the picture, as for `continued`.
+        reduced: its size where it is shown smaller; default `size`.
+        margin: pixels of the reduced picture on each side, over which the lattice goes on.
+        """
+        h, w = reduced or size
+        factor = (size[0] / h, size[1] / w)
+        # A reduced pixel is the mean of so many samples on each side.
+        parts = max(1, *(math.ceil(step - 1e-9) for step in factor))
+        counts = [(side + 2 * margin) * parts for side in (h, w)]
+        rows, columns = (
+            ((np.arange(count) + 0.5) / parts - margin) * step - 0.5
+            for count, step in zip(counts, factor, strict=True)
+        )
+        places = np.meshgrid(rows + offset[0], columns + offset[1], indexing="ij")
+        basis = self.basis(size if wrap else None)
+        middle, spread = (
+            sampled(values, basis, *places)
+            .reshape(3, h + 2 * margin, parts, w + 2 * margin, parts)
+            .mean((2, 4))
+            for values in (self.cell, deviations * self.deviation)
+        )
+        return (middle - spread).astype(np.float32), (middle + spread).astype(np.float32)
+
+    def basis(self, tile: tuple[int, int] | None = None) -> NDArray[np.float64]:
+        """The periods as columns, bent to a tile (height, width) if there is one."""
+        found = np.array([self.a, self.b]).T
+        return found if tile is None else wrapped(found, *tile)
+
+
+def sampled(
+    cell: NDArray[np.float64],
+    basis: NDArray[np.float64],
+    rows: NDArray[np.float64],
+    columns: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """A cell (3, n, m), repeated with the periods that are the columns of `basis`, at places."""
+    inverse = np.linalg.inv(basis)
+    u = inverse[0, 0] * rows + inverse[0, 1] * columns
+    v = inverse[1, 0] * rows + inverse[1, 1] * columns
+    _, n, m = cell.shape
+    i, j, weights = corners(u, v, n, m)
+    picture = np.zeros((3, *rows.shape))
+    for di in (0, 1):
+        for dj in (0, 1):
+            picture += weights[di][dj] * cell[:, (i + di) % n, (j + dj) % m]
+    return picture
 
 
 def bent(
@@ -90,9 +144,8 @@ def bent(
     """
     from PIL import Image
 
-    basis = np.array([lattice.a, lattice.b]).T
     # From (row, column) in the bent picture to those in the given one.
-    back = basis @ np.linalg.inv(wrapped(basis, height, width))
+    back = lattice.basis() @ np.linalg.inv(lattice.basis((height, width)))
     border = max(pixels.shape[1:]) // 4
     _, rows, columns = pixels.shape
     padded = np.pad(pixels, ((0, 0), (border, border), (border, border)), mode="symmetric")
@@ -149,12 +202,15 @@ def find_lattice(pixels: NDArray[np.float32]) -> Lattice | None:
     best = min((item for item in found if item[0] >= SIMPLER * most), key=lambda item: item[1])
     basis = simplify(small, refine(small, reduce(best[2]))) * factor
     basis = refine(pixels.astype(np.float64), basis, 0.25 * factor)
+    basis = whole(pixels.astype(np.float64), basis)
     cell, share = fold(pixels.astype(np.float64), basis)
+    deviation = deviations(pixels.astype(np.float64), basis, cell)
     mean = pixels.mean((1, 2), dtype=np.float64)[:, None, None]
     return Lattice(
         (float(basis[0, 0]), float(basis[1, 0])),
         (float(basis[0, 1]), float(basis[1, 1])),
         cell,
+        deviation,
         mean,
         float(np.clip(share, 0.0, 1.0)),
     )
@@ -270,7 +326,7 @@ def fold(
     """The mean cell (3, n, m) of a picture, and the share of the variance that it explains."""
     _, height, width = pixels.shape
     inverse = np.linalg.inv(basis)
-    n, m = (max(1, round(float(np.hypot(*basis[:, k])))) for k in (0, 1))
+    n, m = samples(basis)
     rows, columns = np.arange(height)[:, None], np.arange(width)[None, :]
     u = inverse[0, 0] * rows + inverse[0, 1] * columns
     v = inverse[1, 0] * rows + inverse[1, 1] * columns
@@ -287,6 +343,7 @@ def fold(
                 sums[c] += np.bincount(place, weight * pixels[c].ravel(), n * m)
     mean = pixels.mean((1, 2))
     cell = np.where(counts > 1e-9, sums / np.maximum(counts, 1e-9), mean[:, None])
+    cell = filled(cell.reshape(3, n, m), (counts > 1e-9).reshape(n, m)).reshape(3, n * m)
     total = float(((pixels - mean[:, None, None]) ** 2).sum())
     # A pixel's own repeat is one of those in its mean: without it the residual would be larger by
     # 1 / (1 - 1/repeats). Neighbours are correlated, so it is repeats that count, not pixels.
@@ -298,6 +355,66 @@ def fold(
         rest += float(((pixels[c].ravel() - fitted) ** 2).sum())
     share = 1.0 - rest / alone**2 / max(total, 1e-30)
     return cell.reshape(3, n, m), share
+
+
+def deviations(
+    pixels: NDArray[np.float64], basis: NDArray[np.float64], cell: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Standard deviations (3, n, m) of a picture from its continued cell, at places of the cell.
+
+    What is seen of a place is a handful of repeats, so neighbours share theirs, and the whole's
+    counts as one more.
+    """
+    rows, columns = np.mgrid[: pixels.shape[1], : pixels.shape[2]].astype(np.float64)
+    square = (pixels - sampled(cell, basis, rows, columns)) ** 2
+    repeats = pixels[0].size / max(1.0, abs(float(np.linalg.det(basis))))
+    local = fold(square, basis)[0]
+    near = [np.roll(local, (i, j), (1, 2)) for i in (-1, 0, 1) for j in (-1, 0, 1)]
+    local = np.mean(near, axis=0)
+    found = (repeats * local + square.mean((1, 2))[:, None, None]) / (repeats + 1)
+    # A pixel's own repeat is one of those in its mean.
+    found /= 1.0 - min(1.0 / repeats, 0.5)
+    return np.asarray(np.sqrt(found))
+
+
+def samples(basis: NDArray[np.float64]) -> tuple[int, int]:
+    """How many samples a cell has along both periods: about one for each pixel of their lengths.
+
+    Where the periods are whole numbers of pixels, as many as make every pixel fall on a sample, if
+    these are not too many: nothing is blurred then.
+    """
+    lengths = np.hypot(*basis)
+    if bool((basis == np.round(basis)).all()):
+        (p, q), (r, s) = basis.round().astype(int).tolist()
+        area = abs(p * s - q * r)
+        # Of the inverse's rows (s, -q) / area and (-r, p) / area.
+        n, m = area // math.gcd(area, s, q), area // math.gcd(area, r, p)
+        if n <= MOST_SAMPLES * lengths[0] and m <= MOST_SAMPLES * lengths[1]:
+            return n, m
+    return max(1, round(float(lengths[0]))), max(1, round(float(lengths[1])))
+
+
+def filled(cell: NDArray[np.float64], seen: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """A cell (3, n, m) whose places that no pixel fell on have the mean of their neighbours."""
+    steps = [(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1) if (i, j) != (0, 0)]
+    while not seen.all() and seen.any():
+        near = sum(np.roll(cell * seen, step, (1, 2)) for step in steps)
+        count = sum(np.roll(seen.astype(np.float64), step, (0, 1)) for step in steps)
+        cell = np.where(seen, cell, near / np.maximum(count, 1.0))
+        seen = seen | (np.asarray(count) > 0)
+    return cell
+
+
+def whole(pixels: NDArray[np.float64], basis: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The lattice of whole pixels next to a found one, where it explains as much.
+
+    Drawn patterns have such ones, and edges that are sharp in every place.
+    """
+    trial = np.round(basis)
+    if abs(float(np.linalg.det(trial))) < 0.5:
+        return basis
+    trial = reduce(trial)
+    return trial if fold(pixels, trial)[1] >= AS_MUCH * fold(pixels, basis)[1] else basis
 
 
 def simplify(pixels: NDArray[np.float64], basis: NDArray[np.float64]) -> NDArray[np.float64]:

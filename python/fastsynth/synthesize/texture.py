@@ -30,6 +30,7 @@ from fastsynth.objective import (
 )
 from fastsynth.objective.blend import WeightedPictures, weighted_pictures
 from fastsynth.objective.exemplar import LARGEST
+from fastsynth.objective.lattice import DEVIATIONS, LatticeRange
 from fastsynth.objective.plan import opaque
 from fastsynth.render import schedule
 from fastsynth.synthesize.record import encode, record
@@ -62,12 +63,21 @@ if TYPE_CHECKING:
     from fastsynth.synthesize.synthesizer import Synthesizer
     from fastsynth.synthesize.verbs import Init
 
+    Pixels = NDArray[np.float32]
+
 __all__ = ["synthesize_texture"]
 
 STRONG = 3.0  # long_range="strong", beside 1 for regular exemplars
 # Deviation of the noise on the lattice's mean cell, from which grow the differences of the cells;
 # more of it is still seen in the end.
 NOISE = 0.02
+# Of the term that keeps the cells in their places: 1 % of pixels that are off by a standard
+# deviation of the picture weigh as much as a style loss of 1, which has nothing in common.
+LATTICE_WEIGHT = 100.0
+SOFTLY = 0.1  # of it where cells differ, see EXACT
+# Share of the variance beyond which all cells are one and the rest is grain: coarser levels have
+# nothing to do there, they would only blur edges and grain.
+EXACT = 0.97
 # A first picture of patches has its large forms: one level, and so many evaluations, give it the
 # statistics. Coarser levels would only take it apart.
 PATCH_EVALUATIONS = 60
@@ -149,9 +159,7 @@ def synthesize_texture(
     # Masks lie on the whole exemplar; else what shows through is no part of the texture.
     seen = exemplars if regions else opaque_parts(exemplars)
     pattern = seen.pairs[0][0]
-    strength = long_range_strength(long_range, pattern)
-    if regions:
-        strength = 0.0
+    strength = long_range_strength(long_range, pattern) * (not regions)
     check_guided(regions, style_loss, normalization)
     random = self.weights.id.startswith("random")
     chosen, layers = statistics(style_loss, layers, random=random, normalization=normalization)
@@ -162,15 +170,18 @@ def synthesize_texture(
     drawings = None if masks is None else loaded_masks(masks)
     job = record("synthesize_texture", arguments, exemplar=exemplars, masks=drawings)
     lattice = find_lattice(scaled_pixels(pattern, scale)) if strength > 0 else None
+    placed = None
     if lattice is not None:
         noise = lattice_init(lattice, (height, width), seed, seamless)
-        if seamless and len(targets.pairs) == 1:
-            # Whole periods must fit into the tile: its exemplar has such ones.
+        single = len(targets.pairs) == 1
+        if seamless and single:
             pixels = scaled_pixels(pattern, scale)
-            tile = Picture.of(bent(pixels, lattice, height, width))
-            targets, scale = WeightedPictures(((tile, 1.0),)), 1.0
-        if run.get("scales") is None and isinstance(init, str) and init in ("auto", "noise"):
-            run["scales"] = lattice_scales(lattice, (height, width))
+            targets, scale = bent_target(pixels, lattice, (height, width)), 1.0
+        # Another first picture has its own places for the cells.
+        if isinstance(init, str) and init in ("auto", "noise"):
+            run.update(lattice_schedule(lattice, (height, width), run))
+            if single:
+                placed = LatticeRange(lattice, (height, width), lattice_offset(seed))
     choices = {"noise": noise, "auto": noise}
     if regions:
         choices = region_choices(
@@ -182,7 +193,8 @@ def synthesize_texture(
             pool=self.pool,
             cancel=run.get("cancel"),
         )
-        run.update(one_level(init, run))
+        if isinstance(init, str) and init in ("auto", "patches"):
+            run.update(one_level(run))
     first, given = start(init, choices, "synthesize_texture")
     job["arguments"]["init"] = encode(given or init)
     objective = texture_objective(
@@ -196,18 +208,19 @@ def synthesize_texture(
     )
     kept: list[Term] = []
     if strength > 0:
-        present = self.open(None, "avg").layers
-        deep = [layer for layer in LONG_RANGE_LAYERS if layer in present]
+        deep = [layer for layer in LONG_RANGE_LAYERS if layer in self.open(None, "avg").layers]
         kept = [strength * Autocorrelation(targets, deep, sizing="native", scale=scale)]
-        objective += kept[0]
-    objective = objective + RANGE_WEIGHT * RangePenalty()
+    cells = [] if placed is None else [lattice_weight(placed.lattice) * strength * placed]
+    objective = sum([*kept, *cells], objective) + RANGE_WEIGHT * RangePenalty()
     if smoothness > 0:
         objective = objective + smoothness * TotalVariation()
     return self.synthesize(
         objective,
         (height, width),
         first,
-        finish=colours_of(seen) if color == "match" and not regions else None,
+        finish=finishing(
+            colours_of(seen) if color == "match" and not regions else None, placed, wrap=seamless
+        ),
         pooling="avg",
         kind=picture.kind
         if all(p.kind.grey for p, _ in exemplars.pairs)
@@ -261,6 +274,25 @@ def colours_of(exemplars: WeightedPictures) -> Callable[[NDArray[np.float32]], N
     return matched
 
 
+def finishing(
+    colours: Callable[[Pixels], Pixels] | None, term: LatticeRange | None, *, wrap: bool
+) -> Callable[[Pixels], Pixels] | None:
+    """What the optimised pixels get: the exemplar's colours, then a place in the lattice's range.
+
+    The match of colours makes specks where the picture's borders cut other shares of the cells than
+    the exemplar's do. Where the lattice explains nearly all, they have no place.
+    """
+    if term is None or term.lattice.share <= EXACT:
+        return colours
+    low, high = term.lattice.bounds(term.size, offset=term.offset, wrap=wrap, deviations=DEVIATIONS)
+
+    def placed(pixels: Pixels) -> Pixels:
+        inside: Pixels = np.clip(pixels if colours is None else colours(pixels), low, high)
+        return inside
+
+    return placed
+
+
 def opaque_parts(exemplars: WeightedPictures) -> WeightedPictures:
     """Exemplars cut to their largest opaque rectangles, where those are large enough."""
 
@@ -273,16 +305,35 @@ def opaque_parts(exemplars: WeightedPictures) -> WeightedPictures:
     return WeightedPictures(tuple((cut(picture), weight) for picture, weight in exemplars.pairs))
 
 
-def one_level(init: Any, run: RunOptions) -> RunOptions:
-    """The schedule after a start from patches, unless one is given."""
-    patches = isinstance(init, str) and init in ("auto", "patches")
-    if not patches or run.get("scales") is not None:
+def one_level(run: RunOptions) -> RunOptions:
+    """The schedule after a start that has its large forms, unless one is given."""
+    if run.get("scales") is not None:
         return {}
     evaluations = run.get("max_evaluations")
     if evaluations is None:
         return {"scales": 1, "max_evaluations": PATCH_EVALUATIONS}
     single = isinstance(evaluations, int) or len(evaluations) == 1
     return {"scales": 1} if single else {}
+
+
+def lattice_weight(lattice: Lattice) -> float:
+    """Of the term that keeps cells in their places, at strength 1."""
+    return LATTICE_WEIGHT if lattice.share > EXACT else SOFTLY * LATTICE_WEIGHT
+
+
+def bent_target(
+    pixels: NDArray[np.float32], lattice: Lattice, size: tuple[int, int]
+) -> WeightedPictures:
+    """The exemplar of a tile: whole periods must fit into it, and this one has such periods."""
+    return WeightedPictures(((Picture.of(bent(pixels, lattice, *size)), 1.0),))
+
+
+def lattice_schedule(lattice: Lattice, size: tuple[int, int], run: RunOptions) -> RunOptions:
+    """The schedule after a start from the lattice, unless one is given."""
+    chosen: RunOptions = one_level(run) if lattice.share > EXACT else {}
+    if not chosen and run.get("scales") is None:
+        chosen = {"scales": lattice_scales(lattice, size)}
+    return chosen
 
 
 def lattice_scales(lattice: Lattice, size: tuple[int, int]) -> int:
@@ -327,16 +378,29 @@ def scaled_pixels(exemplar: Picture, scale: float) -> NDArray[np.float32]:
     return resize(pixels, (max(1, round(height * scale)), max(1, round(width * scale))), clip=True)
 
 
+def lattice_offset(seed: int) -> tuple[float, float]:
+    """A random place on a lattice (row, column) for the picture's corner.
+
+    In whole pixels: a lattice of whole pixels keeps its sharp edges.
+    """
+    row, column = np.random.default_rng(seed).integers(0, 1024, 2)
+    return float(row), float(column)
+
+
 def lattice_init(lattice: Lattice, size: tuple[int, int], seed: int, wrap: bool) -> Init:
-    """First pictures with the lattice's mean cell continued from a random place, plus noise."""
-    rng = np.random.default_rng(seed)
-    offset = rng.uniform(0.0, 1024.0, 2)
-    cells = lattice.continued(*size, offset=(float(offset[0]), float(offset[1])), wrap=wrap)
+    """First pictures with the lattice's mean cell continued from a random place, plus noise.
+
+    Where the cell explains nearly all, the noise is what the exemplar has at each of its places.
+    """
+    offset = lattice_offset(seed)
+    cells = lattice.continued(*size, offset=offset, wrap=wrap)
+    low, high = lattice.bounds(size, offset=offset, wrap=wrap, deviations=0.5)
+    deviation = high - low if lattice.share > EXACT else np.full_like(cells, NOISE)
 
     def init(height: int, width: int) -> NDArray[np.float32]:
         noise = np.random.default_rng(seed).standard_normal((3, height, width), np.float32)
-        placed = resize(cells, (height, width), clip=True)
-        first: NDArray[np.float32] = np.clip(placed + np.float32(NOISE) * noise, 0.0, 1.0)
+        placed, spread = (resize(x, (height, width), clip=True) for x in (cells, deviation))
+        first: NDArray[np.float32] = np.clip(placed + spread * noise, 0.0, 1.0)
         return first
 
     return init
