@@ -280,9 +280,9 @@ def finishing(
     """What the optimised pixels get: the exemplar's colours, then a place in the lattice's range.
 
     The match of colours makes specks where the picture's borders cut other shares of the cells than
-    the exemplar's do. Where the lattice explains nearly all, they have no place.
+    the exemplar's do. In the lattice they have no place.
     """
-    if term is None or term.lattice.share <= EXACT:
+    if term is None:
         return colours
     low, high = term.lattice.bounds(term.size, offset=term.offset, wrap=wrap, deviations=DEVIATIONS)
 
