@@ -134,6 +134,7 @@ def test_a_limit_bounds_how_many_run_at_a_time(
         np.testing.assert_array_equal(first, second)
 
 
+@pytest.mark.usefixtures("alone")
 def test_a_job_beyond_the_limit_fails_alone(folder: Path) -> None:
     given = jobs(64, 4096)
     given[1]["arguments"]["optimizer"] = "lbfgs"
