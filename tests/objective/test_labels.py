@@ -12,7 +12,8 @@ from PIL import Image, ImageDraw
 
 from fastsynth import ObjectiveError
 from fastsynth.image import load
-from fastsynth.objective.labels import label_masks
+from fastsynth.objective import labels
+from fastsynth.objective.labels import LabelMap, label_masks
 
 SEMANTIC = Path(__file__).parents[3] / "shared" / "images" / "semantic"
 RED, GREEN, BLUE, BLACK = (255, 0, 0), (0, 255, 0), (0, 0, 255), (0, 0, 0)
@@ -111,3 +112,25 @@ def test_painted_maps(painting: str, drawing: str, count: int) -> None:
     found = areas(SEMANTIC / f"{drawing}_sem.png", SEMANTIC / f"{painting}_sem.png")
     assert len(found) == count
     assert min(min(pair) for pair in found) > 5000
+
+
+def test_colours_that_have_a_label_are_not_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A photograph in place of a label map has very many: each is compared until it has found its
+    own.
+    """
+    looked_at: list[int] = []
+    measure = labels.distances
+
+    def counted(colours: Any, others: Any) -> Any:
+        found = measure(colours, others)
+        expected = np.linalg.norm(colours[:, None] - others[None], axis=2)
+        np.testing.assert_array_equal(found, expected)
+        looked_at.append(len(colours))
+        return found
+
+    monkeypatch.setattr(labels, "distances", counted)
+    noise = np.random.default_rng(0).integers(0, 256, (60, 60, 3), np.uint8)
+    LabelMap.of(load(noise)).labels(0.12)
+    assert looked_at[0] > 3500
+    assert looked_at[-1] < 50
+    assert looked_at == sorted(looked_at, reverse=True)

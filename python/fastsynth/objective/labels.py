@@ -70,15 +70,17 @@ class LabelMap:
         areas, size = self.areas(), self.places.size
         group = np.full(len(self.colours), -1)
         found: list[tuple[Colours, bool]] = []
-        left = np.ones(len(self.colours), np.bool_)
-        while left.any():
-            colour = self.colours[int(np.argmax(left))]
-            own = left & (distances(self.colours, colour[None])[:, 0] <= near)
+        left = np.arange(len(self.colours))  # of photographs these are hundreds of thousands
+        colours = self.colours
+        while len(left):
+            colour = colours[0]
+            near_it = distances(colours, colour[None])[:, 0] <= near
+            own = left[near_it]
             even = bool(areas[own].any())
             if even or not found or int(self.counts[own].sum()) >= SHARE * size:
                 group[own] = len(found)
                 found.append((colour, even))
-            left &= ~own
+            left, colours = left[~near_it], colours[~near_it]
         # Of noisy maps (JPEG), areas are of colours that are nearly the same.
         wide = inner(group[self.places], 2, len(found)) >= max(1.0, EVEN * size)
         kept: list[Colours] = []
@@ -172,7 +174,10 @@ def warn_of_strays(map_: LabelMap, labels: Colours) -> None:
 
 def distances(colours: Colours, others: Colours) -> Colours:
     """Distances (N, M) in RGB."""
-    return np.asarray(np.linalg.norm(colours[:, None] - others[None], axis=2))
+    squares = np.zeros((len(colours), len(others)))
+    for channel in range(3):  # one by one: the differences of all would be three times the memory
+        squares += (colours[:, None, channel] - others[None, :, channel]) ** 2
+    return np.asarray(np.sqrt(squares, out=squares))
 
 
 def blend_distance(colours: Colours, labels: Colours) -> Colours:
