@@ -100,3 +100,16 @@ def test_mixed_precision_spends_as_much(height: int, width: int, scales: int, to
 def test_senseless_numbers(scales: int, evaluations: object, message: str) -> None:
     with pytest.raises(ObjectiveError, match=message):
         schedule(256, 256, scales, evaluations)  # type: ignore[arg-type]
+
+
+def test_a_wrong_number_of_evaluations_tells_of_the_exact_end() -> None:
+    with pytest.raises(ObjectiveError, match=r"each of the 2 levels \(and one for the exact"):
+        schedule(80, 80, 2, (1, 2, 3, 4), mixed=True)
+    with pytest.raises(ObjectiveError, match=r"each of the 2 levels, not \(1, 2, 3, 4\)"):
+        schedule(80, 80, 2, (1, 2, 3, 4))
+
+
+@pytest.mark.parametrize(("scales", "evaluations"), [(True, None), (1, True), (2, (True, 5))])
+def test_truth_values_are_no_numbers(scales: int, evaluations: int) -> None:
+    with pytest.raises(ObjectiveError, match="must be a"):
+        schedule(80, 80, scales, evaluations)

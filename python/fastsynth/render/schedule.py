@@ -80,7 +80,7 @@ def schedule(
         *rest, ending = share_out(count + 1, given)
         evaluations = list(rest)
     else:
-        evaluations = share_out(count, given)
+        evaluations = share_out(count, given, exact_end=mixed)
     levels = [
         Level(max(1, round(height * share)), max(1, round(width * share)), number, mixed)
         for share, number in zip(shares, evaluations, strict=True)
@@ -102,7 +102,7 @@ def shares_of(height: int, width: int, scales: int | Sequence[float] | None) -> 
         most = 1 + max(0, math.floor(halvings))
         enough = 1 + max(0, math.ceil(math.log2(longest / COARSE_ENOUGH)))
         scales = min(most, max(LEVELS, enough))
-    if isinstance(scales, int) and 1 <= scales <= MOST_LEVELS:
+    if isinstance(scales, int) and not isinstance(scales, bool) and 1 <= scales <= MOST_LEVELS:
         return [0.5 ** (scales - 1 - index) for index in range(scales)]
     shares = list(scales) if isinstance(scales, (list, tuple)) else []
     numbers = all(isinstance(s, (int, float)) and not isinstance(s, bool) for s in shares)
@@ -115,18 +115,23 @@ def shares_of(height: int, width: int, scales: int | Sequence[float] | None) -> 
     return [float(share) for share in shares]
 
 
-def share_out(count: int, max_evaluations: int | Sequence[int] | None) -> list[int]:
-    """Evaluations for each of `count` levels, coarsest first."""
+def share_out(
+    count: int, max_evaluations: int | Sequence[int] | None, *, exact_end: bool = False
+) -> list[int]:
+    """Evaluations for each of `count` levels, coarsest first.
+
+    exact_end: an error tells that one number more may be given.
+    """
     usual = [SINGLE] if count == 1 else [COARSE] * (count - 1) + [FINE]
     if count >= 4:
         usual[-2] = FINE
     if max_evaluations is None:
         return usual
-    if isinstance(max_evaluations, Integral):
+    if isinstance(max_evaluations, Integral) and not isinstance(max_evaluations, bool):
         max_evaluations = int(max_evaluations)
         if max_evaluations > MOST:
             raise ObjectiveError(f"max_evaluations must be at most {MOST}, not {max_evaluations}")
-    if isinstance(max_evaluations, int):
+    if isinstance(max_evaluations, int) and not isinstance(max_evaluations, bool):
         if max_evaluations < count:
             raise ObjectiveError(
                 f"max_evaluations={max_evaluations} is too few for {count} levels; give at least "
@@ -138,10 +143,13 @@ def share_out(count: int, max_evaluations: int | Sequence[int] | None) -> list[i
         ends = [round(rest * sum(usual[: i + 1]) / sum(usual)) for i in range(count)]
         return [1 + end - begin for begin, end in zip([0, *ends], ends, strict=False)]
     numbers = list(max_evaluations) if isinstance(max_evaluations, Sequence) else []
-    whole = all(isinstance(n, int) and 0 <= n <= MOST for n in numbers)
+    whole = all(
+        isinstance(n, Integral) and not isinstance(n, bool) and 0 <= n <= MOST for n in numbers
+    )
     if len(numbers) != count or not whole or sum(numbers) == 0:
+        more = " (and one for the exact products at the end)" if exact_end else ""
         raise ObjectiveError(
-            f"max_evaluations must be a total or one number for each of the {count} levels, "
+            f"max_evaluations must be a total or one number for each of the {count} levels{more}, "
             f"not {max_evaluations!r}"
         )
-    return numbers
+    return [int(n) for n in numbers]
