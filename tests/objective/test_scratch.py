@@ -193,3 +193,10 @@ def test_kind_of_a_folder():
     if not shared.is_dir():
         pytest.skip("there is no folder in memory here")
     assert scratch.kind_of(shared) == "tmpfs"
+
+
+def test_kind_of_a_folder_whose_name_has_a_space():
+    mounts = "disk / ext4 rw 0 0\nnone /mnt/in\\040memory tmpfs rw 0 0\nx /mnt/a\\134b nfs rw 0 0\n"
+    assert scratch.kind_among(mounts, "/mnt/in memory/run") == "tmpfs"
+    assert scratch.kind_among(mounts, "/mnt/in") == "ext4"
+    assert scratch.kind_among(mounts, "/mnt/a\\b") == "nfs"

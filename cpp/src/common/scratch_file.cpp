@@ -1,9 +1,14 @@
+// Positions of 64 bits on systems of 32, too; must come before any header of the system.
+#if !defined(_FILE_OFFSET_BITS)
+#define _FILE_OFFSET_BITS 64
+#endif
+
 #include "fastsynth/common/scratch_file.hpp"
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <string>
+#include <system_error>
 
 #if defined(_WIN32)
 #include <io.h>
@@ -19,6 +24,9 @@ namespace fastsynth {
 namespace {
 
 constexpr std::size_t piece = std::size_t{4} << 20;  // bytes that a thread moves at a time
+
+/// What errno says, from any thread.
+std::string reason() { return std::generic_category().message(errno); }
 
 [[noreturn]] void fail(const char* what, const std::string& why) {
     throw ScratchError(std::string("the scratch file cannot be ") + what + ": " + why);
@@ -46,6 +54,8 @@ std::int64_t write_at(int file, const char* data, std::size_t bytes, std::uint64
 
 #else
 
+static_assert(sizeof(off_t) >= 8, "scratch files are larger than 2 GB");
+
 int duplicate(int file) { return fcntl(file, F_DUPFD_CLOEXEC, 0); }
 void close_file(int file) { close(file); }
 
@@ -71,7 +81,7 @@ void move_all(const char* what, int file, std::uint64_t offset, Byte* data, std:
             const std::int64_t moved =
                 move(file, data + at, std::min(piece, stop - at), offset + at);
             if (moved < 0 && errno == EINTR) continue;
-            if (moved < 0) fail(what, std::strerror(errno));
+            if (moved < 0) fail(what, reason());
             if (moved == 0) fail(what, "it ends too early");
             at += static_cast<std::size_t>(moved);
         }
@@ -81,7 +91,7 @@ void move_all(const char* what, int file, std::uint64_t offset, Byte* data, std:
 }  // namespace
 
 ScratchFile::ScratchFile(int descriptor) : file_(duplicate(descriptor)) {
-    if (file_ < 0) fail("opened", std::strerror(errno));
+    if (file_ < 0) fail("opened", reason());
 }
 
 ScratchFile::~ScratchFile() { close_file(file_); }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -101,9 +102,22 @@ def kind_of(folder: Path) -> str:
         mounts = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
-    place, found = str(folder.resolve()), (-1, "")
-    for line in mounts.splitlines():
+    return kind_among(mounts, str(folder.resolve()))
+
+
+def kind_among(mounts: str, place: str) -> str:
+    r"""The file system of a place, from the lines of /proc/self/mounts.
+
+    >>> kind_among("disk / ext4 rw 0 0\nnone /a\\040b tmpfs rw 0 0", "/a b/c")
+    'tmpfs'
+    """
+    found = (-1, "")
+    for line in mounts.split("\n"):
+        if not line:
+            continue
         _, point, kind, *_ = line.split(" ")
+        # Spaces, tabs, line ends and backslashes in names are written as octal numbers.
+        point = re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), point)
         inside = point in ("/", place) or place.startswith(point + "/")
         if inside and len(point) >= found[0]:  # the last of several on one point is seen
             found = (len(point), kind)
