@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import fastsynth as fs
 from fastsynth.cli import main
 from fastsynth.synthesize import batching, foreseeing
 from fastsynth.synthesize.batch_work import Settings, Task, Worker
+from fastsynth.synthesize.estimation import Estimate
 from fastsynth.synthesize.scheduling import Schedule, at_once, need_of
 
 ENGINE = {"weights": "random:0", "threads": 2}
@@ -86,6 +88,54 @@ def test_what_is_wrong_is_left_to_its_turn(folder: Path) -> None:
     assert need_of(found[0]) > 0
 
 
+def test_pictures_of_other_sizes_are_another_kind(folder: Path) -> None:
+    """A texture of a large exemplar takes more than one of a small, whatever the output's size."""
+    pixels = np.random.default_rng(1).integers(0, 255, (300, 300, 3), np.uint8)
+    Image.fromarray(pixels).save(folder / "large.png")
+    rows = [
+        {
+            "verb": "synthesize_texture",
+            "output": f"out{index}.png",
+            "engine": ENGINE,
+            "arguments": {"exemplar": name, "size": [64, 64], **SHORT},
+        }
+        for index, name in enumerate(("a.png", "large.png", "b.png", "missing.png"))
+    ]
+    given = settings(folder)
+    run = batching._Batch(given, 1, None, None)
+    run.items = []
+    tasks = run.plan([batching.as_row(str(i), row) for i, row in enumerate(rows)], {})
+    with fs.Synthesizer(**ENGINE) as synthesizer:
+        found, _ = foreseeing.foreseen(tasks, synthesizer, given)
+    small, large, same, missing = (t.memory for t in sorted(found, key=lambda t: t.index))
+    assert small is not None
+    assert large is not None
+    assert large > 3 * small
+    assert same == small
+    assert missing is None
+
+
+def test_a_broken_picture_is_not_held_against_its_kind(folder: Path) -> None:
+    whole = (folder / "a.png").read_bytes()
+    (folder / "a.png").write_bytes(whole[: len(whole) // 2])
+    given = settings(folder)
+    tasks = tasks_of(folder, 96, 96)
+    with fs.Synthesizer(**ENGINE) as synthesizer:
+        found, _ = foreseeing.foreseen(tasks, synthesizer, given)
+        estimates = foreseeing.tried(tasks, synthesizer, given)
+    assert found[1].memory is not None
+    assert isinstance(estimates[0], fs.ImageError)
+    assert isinstance(estimates[1], Estimate)
+
+
+def test_lanes_that_would_only_wait_are_not_opened(folder: Path) -> None:
+    tasks = [Task(i, "invert", {}, {}, folder / f"{i}.png", 64, 100 << 20) for i in range(4)]
+    assert at_once(4, 2, tasks, 130 << 20) == 1  # four fifths: one at a time, with all threads
+    assert at_once(4, 2, tasks, 260 << 20) == 2
+    assert at_once(2, 2, tasks, 10 << 20) == 1
+    assert at_once(3, 2, tasks, None) == 3
+
+
 def test_the_schedule_keeps_to_what_was_foreseen(folder: Path) -> None:
     tasks = [Task(i, "invert", {}, {}, folder / f"{i}.png", 64, 100 << 20) for i in range(3)]
     schedule = Schedule(tasks, memory=210 << 20)
@@ -95,6 +145,7 @@ def test_the_schedule_keeps_to_what_was_foreseen(folder: Path) -> None:
     assert at_once("auto", 8, tasks, 260 << 20) == 2
 
 
+@pytest.mark.usefixtures("alone")
 def test_a_limit_bounds_how_many_run_at_a_time(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -145,6 +196,35 @@ def test_a_job_beyond_the_limit_fails_alone(folder: Path) -> None:
         fs.batch(given, base=folder, memory_limit="much")
 
 
+def test_an_estimate_of_a_batch_tells_what_would_fail_and_writes_nothing(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = jobs(64, 64, 64, 64)
+    given[0]["output"] = "new/folder/out.png"
+    given[1]["arguments"]["image"] = "missing.png"
+    given[2]["engine"] = {"weights": "nowhere.npz"}
+    given[3]["output"] = 7
+    manifest = folder / "jobs.jsonl"
+    manifest.write_text("\n".join(json.dumps(job) for job in given))
+    before = sorted(folder.rglob("*"))
+    assert main(["batch", str(manifest), "--estimate"]) == 1
+    said = capsys.readouterr()
+    assert "1 job with a network: about" in said.out
+    lines = said.err.strip().splitlines()
+    assert len(lines) == 3
+    for line, words in zip(
+        lines, ("line 2 (out1.png): missing", "line 3 (out2.png): no weights", "line 4: the job's"),
+        strict=True,
+    ):  # fmt: skip
+        assert words in line
+    assert sorted(folder.rglob("*")) == before
+    manifest.write_text(json.dumps(given[0]))
+    assert main(["batch", str(manifest), "--estimate", "--memory-limit", "100MiB"]) == 1
+    said = capsys.readouterr()
+    assert "0 jobs with a network" in said.out
+    assert "need about" in said.err
+
+
 def test_estimates_on_the_command_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     manifest = folder / "jobs.csv"
     manifest.write_text(
@@ -155,8 +235,10 @@ def test_estimates_on_the_command_line(folder: Path, capsys: pytest.CaptureFixtu
         'verb = "invert"\n[engine]\nweights = "random:0"\n[arguments]\n'
         'layers = "conv2_1"\nscales = 1\nmax_evaluations = 3\n'
     )
-    assert main(["batch", str(manifest), "--defaults", str(defaults), "--estimate"]) == 0
-    assert "2 jobs with a network: about" in capsys.readouterr().out
+    assert main(["batch", str(manifest), "--defaults", str(defaults), "--estimate"]) == 1
+    said = capsys.readouterr()
+    assert "2 jobs with a network: about" in said.out
+    assert "missing.png is not there" in said.err
     job = folder / "job.toml"
     job.write_text(
         'verb = "invert"\noutput = "made.png"\n[engine]\nweights = "random:0"\n[arguments]\n'

@@ -7,7 +7,9 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fastsynth.synthesize import BatchReport
+    from collections.abc import Sequence
+
+    from fastsynth.synthesize import BatchItem, BatchReport
 
 __all__ = ["add", "batch"]
 
@@ -81,9 +83,13 @@ def batch(options: argparse.Namespace) -> int:
         from fastsynth.synthesize.batching import estimate_batch
 
         limit = options.memory_limit
-        count, found = estimate_batch(options.manifest, defaults=defaults, memory_limit=limit)
-        print(f"{count} jobs with a network{'' if found is None else f': {found}'}")
-        return 0
+        count, found, failing = estimate_batch(
+            options.manifest, defaults=defaults, memory_limit=limit
+        )
+        tell_failures(failing)
+        jobs = f"{count} job{'' if count == 1 else 's'} with a network"
+        print(jobs if found is None else f"{jobs}: {found}")
+        return int(bool(failing))
     report = run(
         options.manifest,
         defaults=defaults,
@@ -105,10 +111,7 @@ def batch(options: argparse.Namespace) -> int:
 
 def tell(report: BatchReport, quiet: bool) -> None:
     """Failures, each in a line, and a summary."""
-    for item in report.items:
-        if item.status == "failed":
-            name = f" ({item.output})" if item.output else ""
-            print(f"fastsynth: {item.place}{name}: {item.message}", file=sys.stderr)
+    tell_failures([item for item in report.items if item.status == "failed"])
     if not quiet:
         counts = ", ".join(
             f"{report.count(status)} {status}"
@@ -117,3 +120,10 @@ def tell(report: BatchReport, quiet: bool) -> None:
         )
         cut = "; stopped: the same command goes on" if report.interrupted else ""
         print(f"{counts} in {report.seconds:.1f} s{cut}", file=sys.stderr)
+
+
+def tell_failures(items: Sequence[BatchItem]) -> None:
+    """Each in a line."""
+    for item in items:
+        name = f" ({item.output})" if item.output else ""
+        print(f"fastsynth: {item.place}{name}: {item.message}", file=sys.stderr)

@@ -137,11 +137,12 @@ def estimate_batch(
     inputs: Mapping[str, ImageLike] | None = None,
     base: str | os.PathLike[str] | None = None,
     memory_limit: int | str | None = None,
-) -> tuple[int, Estimate | None]:
-    """How many jobs of a batch would be done, and what they would take one after the other.
+) -> tuple[int, Estimate | None, list[BatchItem]]:
+    """How many jobs of a batch would be done, what they would take one after the other (None where
+    nothing is left), and the jobs that would fail.
 
-    Arguments as of `batch`. Each kind of job is tried out once. Nothing is skipped, jobs that make
-    no sense and pixel functions are left out; None where nothing is left.
+    Arguments as of `batch`. Each kind of job is tried out once. Nothing is skipped, pixel functions
+    are left out; nothing is written.
     """
     rows, defaults, base = read_rows(jobs, defaults, base)
     settings = Settings(
@@ -149,13 +150,23 @@ def estimate_batch(
     )
     run = _Batch(settings, 1, None, None)
     run.items = []
-    tasks = run.plan(rows, defaults)
+    tasks = run.plan(rows, defaults, make_folders=False)
     found: list[Estimate] = []
     for key in dict.fromkeys(key_of(task.engine) for task in tasks if task.needs_network):
         group = [task for task in tasks if key_of(task.engine) == key and task.needs_network]
-        with Synthesizer(**group[0].engine) as synthesizer:
-            found += tried(group, synthesizer, settings)
-    return len(found), joined(found)
+        try:
+            with Synthesizer(**group[0].engine) as synthesizer:
+                estimates: Sequence[Estimate | Exception | None] = tried(
+                    group, synthesizer, settings
+                )
+        except (FastsynthError, OSError, TypeError) as error:
+            estimates = [error] * len(group)
+        for task, estimate in zip(group, estimates, strict=True):
+            if isinstance(estimate, Exception):
+                run.over(task.index, Outcome.of(estimate))
+            elif estimate is not None:
+                found.append(estimate)
+    return len(found), joined(found), [item for item in run.items if item.status == "failed"]
 
 
 @dataclass(eq=False)
@@ -207,15 +218,20 @@ class _Batch:
                 self.bar.close()
         return BatchReport(tuple(self.items), time.monotonic() - started, self.interrupted)
 
-    def plan(self, rows: Sequence[Row], defaults: Mapping[str, Any]) -> list[Task]:
-        """The tasks of all rows that make sense, in the order in which they are to be done."""
+    def plan(
+        self, rows: Sequence[Row], defaults: Mapping[str, Any], *, make_folders: bool = True
+    ) -> list[Task]:
+        """The tasks of all rows that make sense, in the order in which they are to be done.
+
+        make_folders: of outputs, where they are missing.
+        """
         tasks: list[Task] = []
         likeness: dict[int, tuple[str, str, str]] = {}
         for index, row in enumerate(rows):
             output = merged(defaults, row.job).get("output")
             self.items.append(BatchItem(row.place, output if isinstance(output, str) else ""))
             try:
-                tasks.append(self.task(index, row, defaults))
+                tasks.append(self.task(index, row, defaults, make_folders))
             except FastsynthError as error:
                 self.over(index, Outcome.of(error))
         writers: dict[str, int] = {}
@@ -242,7 +258,7 @@ class _Batch:
             self.over(task.index, Outcome.of(ObjectiveError(said)))
         return sorted(tasks, key=lambda task: likeness[task.index])
 
-    def task(self, index: int, row: Row, defaults: Mapping[str, Any]) -> Task:
+    def task(self, index: int, row: Row, defaults: Mapping[str, Any], make_folders: bool) -> Task:
         """A row's task; raises ObjectiveError or ImageError."""
         if row.error:
             raise ObjectiveError(row.error)
@@ -254,11 +270,12 @@ class _Batch:
             raise ObjectiveError(f"the job's output must be the name of a picture, not {output!r}")
         settings = self.settings
         path = settings.base / output
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except (OSError, ValueError) as error:
-            raise ImageError(f"the folder of {output!r} cannot be made: {error}") from error
-        check_writable(path, quality=settings.quality, bit_depth=settings.bit_depth or 8)
+        if make_folders:
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            except (OSError, ValueError) as error:
+                raise ImageError(f"the folder of {output!r} cannot be made: {error}") from error
+            check_writable(path, quality=settings.quality, bit_depth=settings.bit_depth or 8)
         return Task(index, *check_job(job), path)
 
     def group(self, tasks: Sequence[Task]) -> None:

@@ -31,6 +31,8 @@ __all__ = ["estimate_job", "estimate_replay", "foreseen", "joined", "tried"]
 
 logger = logging.getLogger("fastsynth")
 
+MISTAKES = (FastsynthError, OSError, ValueError, TypeError)  # of a job, told when its turn comes
+
 
 def foreseen(
     tasks: Sequence[Task], synthesizer: Synthesizer, settings: Settings
@@ -38,10 +40,10 @@ def foreseen(
     """The tasks with the memory that each needs of its own, where it can be counted; and the bytes
     that the process holds for all.
 
-    Tasks are of one kind where they differ in the pictures that they name alone, and their outputs
-    are of one size. What is wrong with a job is told when its turn comes.
+    Tasks are of one kind where they differ in the pictures that they name alone, and these and
+    their outputs are of one size. What is wrong with a job is told when its turn comes.
     """
-    known: dict[str, int | None] = {}
+    known: dict[str, int] = {}
     found, shared = [], 0
     for task in tasks:
         if not task.needs_network:
@@ -50,21 +52,31 @@ def foreseen(
         kind = kind_of(task, settings)
         if kind not in known:
             rehearsal = rehearsed(task, synthesizer, settings)
-            known[kind] = max(rehearsal.own, default=None)
+            if rehearsal.own:  # else it may be this task's own mistake: the next is planned too
+                known[kind] = max(rehearsal.own)
             shared = max(shared, *rehearsal.shared, 0)
-        found.append(dataclasses.replace(task, memory=known[kind]))
+        found.append(dataclasses.replace(task, memory=known.get(kind)))
     return found, shared
 
 
-def tried(tasks: Sequence[Task], synthesizer: Synthesizer, settings: Settings) -> list[Estimate]:
-    """Estimates of all tasks that make sense; of each kind one is tried out."""
+def tried(
+    tasks: Sequence[Task], synthesizer: Synthesizer, settings: Settings
+) -> list[Estimate | Exception | None]:
+    """The estimate of each task, or what it would raise; of each kind one is tried out."""
     known: dict[str, Estimate | None] = {}
+    found: list[Estimate | Exception | None] = []
     for task in tasks:
         kind = kind_of(task, settings)
         if kind not in known:
-            known[kind] = joined(rehearsed(task, synthesizer, settings, 0.0).estimates)
-    found = (known[kind_of(task, settings)] for task in tasks)
-    return [estimate for estimate in found if estimate is not None]
+            rehearsal = Rehearsal(synthesizer)
+            try:
+                rehearse_task(task, rehearsal, settings)
+            except MISTAKES as error:
+                found.append(error)
+                continue
+            known[kind] = joined(rehearsal.estimates)
+        found.append(known[kind])
+    return found
 
 
 def joined(parts: Sequence[Estimate]) -> Estimate | None:
@@ -113,19 +125,22 @@ def of_verb(verb: str, engine: Mapping[str, Any], arguments: Mapping[str, Any]) 
     return found
 
 
-def rehearsed(
-    task: Task, synthesizer: Synthesizer, settings: Settings, least: float = math.inf
-) -> Rehearsal:
-    """A task's plans; none where they cannot be foreseen. It is tried out above `least`."""
-    rehearsal = Rehearsal(synthesizer, least)
+def rehearsed(task: Task, synthesizer: Synthesizer, settings: Settings) -> Rehearsal:
+    """A task's plans; none where they cannot be foreseen."""
+    rehearsal = Rehearsal(synthesizer, math.inf)
     try:
-        arguments = decode_arguments(task.arguments, settings.base, settings.inputs)
-        if settings.memory_limit is not None:
-            arguments.setdefault("memory_limit", settings.memory_limit)
-        run_verb(rehearsal, task.verb, arguments, {})
-    except (FastsynthError, OSError, ValueError, TypeError) as error:
+        rehearse_task(task, rehearsal, settings)
+    except MISTAKES as error:
         logger.debug("%s is not foreseen: %s", task.output, error)
     return rehearsal
+
+
+def rehearse_task(task: Task, rehearsal: Rehearsal, settings: Settings) -> None:
+    """Does a task on a stand-in; raises what the task would, one of MISTAKES."""
+    arguments = decode_arguments(task.arguments, settings.base, settings.inputs)
+    if settings.memory_limit is not None:
+        arguments.setdefault("memory_limit", settings.memory_limit)
+    run_verb(rehearsal, task.verb, arguments, {})
 
 
 def kind_of(task: Task, settings: Settings) -> str:
@@ -136,18 +151,23 @@ def kind_of(task: Task, settings: Settings) -> str:
             return [[plain(key), plain(item)] for key, item in value.items()]
         if isinstance(value, (list, tuple)):
             return [plain(item) for item in value]
-        if isinstance(value, str) and is_picture(value, settings):
-            return "a picture"
-        return value
+        size = size_of(value, settings) if isinstance(value, str) else None
+        return value if size is None else ["a picture", *size]
 
     return json.dumps([task.verb, task.pixels, plain(task.arguments)], default=str)
 
 
-def is_picture(text: str, settings: Settings) -> bool:
-    """Whether a text names an input or a file."""
+def size_of(text: str, settings: Settings) -> tuple[int, int] | None:
+    """Width and height of the picture file that a text names; None where it names none.
+
+    An input that is given as such stays what its name says: a kind of its own.
+    """
+    from PIL import Image
+
     if text in settings.inputs:
-        return True
+        return None
     try:
-        return (settings.base / text).is_file()
-    except (OSError, ValueError):  # such as a text too long for a name
-        return False
+        with Image.open(settings.base / text) as image:
+            return image.size
+    except Exception:  # is no picture, or too long for a name; its own check comes with its turn
+        return None

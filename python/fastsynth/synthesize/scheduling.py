@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -164,7 +165,8 @@ def at_once(parallel: int | str, threads: int, tasks: Sequence[Task], memory: in
     """How many tasks are to be in work at a time.
 
     parallel: a number, or "auto": as many as there are threads and as the memory holds.
-    memory: bytes that could be taken; None where nobody knows, then "auto" is 1.
+    memory: bytes that could be taken; None where nobody knows, then "auto" is 1. Of a number no
+        more than the smallest tasks that fit together: lanes that always wait would keep threads.
     """
     if parallel == "auto":
         largest = max(need_of(task) for task in tasks)
@@ -172,6 +174,9 @@ def at_once(parallel: int | str, threads: int, tasks: Sequence[Task], memory: in
         wanted = min(threads, fits)
     else:
         wanted = checked_parallel(parallel)
+        if memory is not None:
+            taken = accumulate(sorted(need_of(task) for task in tasks))
+            wanted = min(wanted, sum(bytes_ <= int(memory * USABLE) for bytes_ in taken))
     return max(1, min(wanted, len(tasks)))
 
 
