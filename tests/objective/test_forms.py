@@ -20,7 +20,8 @@ from fastsynth.objective.plan import unique_names
 from fastsynth.objective.whole import weights_of
 from fastsynth.optimize import Adam, RunResult, StopRules
 from fastsynth.optimize.evaluator import Evaluator
-from fastsynth.optimize.step import Start, StepGraph, run_together
+from fastsynth.optimize.step import StepGraph
+from fastsynth.optimize.step_loop import Start, run_together
 
 SIZE = (29, 38)
 LAYERS = ["conv1_1", "conv2_1"]

@@ -14,7 +14,8 @@ from fastsynth.network.builder import GraphBuilder, Tensor
 from fastsynth.network.resident import ResidentGraph
 from fastsynth.network.session import choose_provider
 from fastsynth.optimize import LBFGS, Adam, GradientDescent, StopRules, run
-from fastsynth.optimize.step import Start, StepGraph, run_together
+from fastsynth.optimize.step import StepGraph
+from fastsynth.optimize.step_loop import Start, run_together
 from fastsynth.optimize.step_lbfgs import coefficients
 
 CPU = choose_provider("cpu")

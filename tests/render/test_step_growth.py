@@ -36,7 +36,7 @@ def test_a_level_has_one_graph_at_a_time(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-def test_fifty_jobs_of_different_sizes_leave_nothing() -> None:
+def test_jobs_of_different_sizes_leave_nothing() -> None:
     program = """
 import numpy as np
 import fastsynth as fs
@@ -48,8 +48,8 @@ def megabytes():
 
 rng = np.random.default_rng(0)
 with fs.Synthesizer(weights="random:0", backend="step", threads=2) as synthesizer:
-    for job in range(50):
-        shape = (30 + 7 * (job * 5 % 11), 40 + 3 * (job * 3 % 13), 3)
+    for job in range(24):
+        shape = (30 + 7 * (job * 5 % 8), 40 + 3 * (job * 3 % 8), 3)
         image = rng.integers(0, 255, shape, np.uint8)
         synthesizer.invert(image, layers={"conv1_2": 1}, scales=2, max_evaluations=[2, 2])
         print(megabytes())
@@ -59,5 +59,5 @@ with fs.Synthesizer(weights="random:0", backend="step", threads=2) as synthesize
     )
     assert done.returncode == 0, done.stderr
     sizes = [float(line) for line in done.stdout.split()]
-    assert len(sizes) == 50
-    assert max(sizes[25:]) - max(sizes[10:25]) < 8, sizes
+    assert len(sizes) == 24
+    assert max(sizes[16:]) - max(sizes[8:16]) < 8, sizes

@@ -17,7 +17,7 @@ from fastsynth.network.providers import Provider, provider_options
 from fastsynth.network.step_network import StepNetwork
 from fastsynth.objective import Canvas, WholeObjective
 from fastsynth.optimize import Adam, GradientDescent, StopRules
-from fastsynth.optimize.step import Start
+from fastsynth.optimize.step_loop import Start
 from fastsynth.render.meeting import Asked
 
 

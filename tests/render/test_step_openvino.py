@@ -18,7 +18,8 @@ from fastsynth.objective.plan import unique_names
 from fastsynth.objective.whole import weights_of
 from fastsynth.optimize import LBFGS, Adam, GradientDescent, RunResult, StopRules
 from fastsynth.optimize.evaluator import Evaluator
-from fastsynth.optimize.step import Start, StepGraph, run_together
+from fastsynth.optimize.step import StepGraph
+from fastsynth.optimize.step_loop import Start, run_together
 
 pytestmark = pytest.mark.skipif(
     "OpenVINOExecutionProvider" not in session.available_providers(),

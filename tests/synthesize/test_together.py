@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +48,10 @@ def groups(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     sizes: list[int] = []
     run_group = meeting.run_group
 
-    def noted(group: Any) -> None:
+    def noted(group: Any, threads: int) -> None:
+        assert threads == STEP["threads"]  # whoever runs a group has all of the batch's
         sizes.append(len(group))
-        run_group(group)
+        run_group(group, threads)
 
     monkeypatch.setattr(meeting, "run_group", noted)
     return sizes
@@ -135,12 +138,14 @@ def test_cut_short(folder: Path) -> None:
 def test_who_leaves_is_not_waited_for() -> None:
     """A member that ends, or waits for something else, does not hold the others up."""
     ran: list[int] = []
-    place = meeting.Meeting(3)
+    place = meeting.Meeting(3, 1)
 
     class Level:
         outcome = None
 
-    def run_group(group: Any) -> None:
+        def goes_on(self) -> None: ...
+
+    def run_group(group: Any, threads: int) -> None:
         ran.append(len(group))
         for level in group:
             level.outcome = "done"
@@ -168,6 +173,53 @@ def test_who_leaves_is_not_waited_for() -> None:
         gone.set()
         threads[0].join(20)
     assert not any(thread.is_alive() for thread in threads)
+
+
+def test_no_more_threads_to_be_had(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lanes that wait for one that could not be started are let go."""
+    submit = ThreadPoolExecutor.submit
+    started: list[Any] = []
+
+    def scarce(self: ThreadPoolExecutor, *arguments: Any) -> Any:
+        if len(started) == 2:
+            time.sleep(0.5)  # the others get to their meeting
+            raise RuntimeError("can't start new thread")
+        started.append(submit(self, *arguments))
+        return started[-1]
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", scarce)
+    failed: list[str] = []
+
+    def run() -> None:
+        try:
+            fs.batch([job(i) for i in range(4)], defaults=DEFAULTS, parallel=3)
+        except RuntimeError as error:
+            failed.append(str(error))
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(60)
+    assert not thread.is_alive()
+    assert failed == ["can't start new thread"]
+
+
+def test_waiting_for_others_is_not_a_runs_time(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job whose level comes after a slow one of another size still gets to its last level."""
+    plain = meeting.run_group
+
+    def slow(group: Any, threads: int) -> None:
+        plain(group, threads)
+        if group[0].whole.size[0] < 16:  # a first level: the others wait
+            time.sleep(4)
+
+    monkeypatch.setattr(meeting, "run_group", slow)
+    limited = {"scales": 2, "max_evaluations": [2, 2], "time_limit": 4.0}
+    report = fs.batch([job(0, **limited), job(4, **limited)], defaults=DEFAULTS, parallel=2)
+    assert statuses(report) == ["done"] * 2
+    assert pixels(folder)["0.png"].shape == (28, 36, 3)
+    assert pixels(folder)["4.png"].shape == (20, 36, 3)
 
 
 def test_devices_are_given_batches() -> None:

@@ -126,6 +126,7 @@ class ResidentGraph(Closing):
         # binding.
         self._turns: list[Any] = [None, None]
         self._turn = 0
+        self._done: list[Any] = []  # reports of the last `run`
 
     def _open_front(self, front: Front) -> None:
         self._fixed |= {name: self._placed(array) for name, array in front.given.items()}
@@ -171,27 +172,44 @@ class ResidentGraph(Closing):
         return self._session is None
 
     def run(self, steps: int) -> NDArray[np.float32]:
-        """Does some steps; returns their reports, (steps, width)."""
+        """Does some steps; returns their reports, (steps, width).
+
+        Where Ctrl-C ends it, `done` has the reports of the steps that the state has taken.
+        """
         if self._session is None:
             raise DeviceError("the step graph was closed and cannot run")
-        if self._provider.captured:
-            return np.stack([self._repeated() for _ in range(steps)])
-        reports = [self._placed(np.zeros(self._width, np.float32)) for _ in range(steps)]
-        for report in reports:
-            inputs = {**self._fixed, **self._state}
-            if self._host is not None:
-                self._before(self._host, inputs["image"])
-                inputs |= self._between
-            outputs = {NEXT + name: value for name, value in self._other.items()}
-            outputs[self._report] = report
-            self._step(self._session, {n: inputs[n] for n in self._read}, outputs)
-            self._state, self._other = self._other, self._state
-        return np.stack([report.numpy() for report in reports])
+        self._done.clear()
+        places = [] if self._provider.captured else [self._place() for _ in range(steps)]
+        for number in range(steps):
+            if self._provider.captured:
+                self._done.append(self._repeated())
+            else:
+                self._done.append(self._plain(places[number] if places else self._place()))
+        return self.done()
 
-    def _repeated(self) -> NDArray[np.float32]:
+    def done(self) -> NDArray[np.float32]:
+        """Reports of the steps of the last `run`, (steps, width)."""
+        found = [r if isinstance(r, np.ndarray) else r.numpy() for r in self._done]
+        return np.array(found, np.float32).reshape(-1, self._width)
+
+    def _place(self) -> Any:
+        """Of a report, on the device."""
+        return self._placed(np.zeros(self._width, np.float32))
+
+    def _plain(self, report: Any) -> Any:
+        """One step; its report, which stays on the device."""
+        inputs = {**self._fixed, **self._state}
+        if self._host is not None:
+            self._before(self._host, inputs["image"])
+            inputs |= self._between
+        outputs = {NEXT + name: value for name, value in self._other.items()}
+        outputs[self._report] = report
+        self._step(self._session, {n: inputs[n] for n in self._read}, outputs)
+        self._state, self._other = self._other, self._state
+        return report
+
+    def _repeated(self) -> Any:
         """One step's report; where it cannot be recorded, the session is opened without that."""
-        if not self._provider.captured:
-            return np.array(self.run(1)[0])
         try:
             return self._repeat()
         except DeviceError as error:
@@ -201,13 +219,13 @@ class ResidentGraph(Closing):
         self._turns = [None, None]
         self._provider = replace(self._provider, captured=False)
         self._session = self._reopen()
-        return np.array(self.run(1)[0])
+        return self._plain(self._place())
 
     def _repeat(self) -> NDArray[np.float32]:
         """One step that is recorded the first time; its report."""
         turn = self._turn
         if self._turns[turn] is None:
-            report = self._placed(np.zeros(self._width, np.float32))
+            report = self._place()
             inputs = {**self._fixed, **self._state}
             outputs = {NEXT + name: value for name, value in self._other.items()}
             outputs[self._report] = report
@@ -278,6 +296,7 @@ class ResidentGraph(Closing):
             self._fixed, self._state, self._other = {}, {}, {}
             self._between, self._shown = {}, {}
             self._turns = [None, None]
+            self._done.clear()
             release_memory()
 
     def _placed(self, array: NDArray[Any]) -> Any:

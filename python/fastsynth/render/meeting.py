@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from fastsynth._errors import MemoryLimitError
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from fastsynth.network.session import Provider
     from fastsynth.objective import WholeObjective
     from fastsynth.optimize import Optimizer, RunResult
-    from fastsynth.optimize.step import Start
+    from fastsynth.optimize.step_loop import Start
 
 __all__ = ["Asked", "Meeting", "run_or_meet"]
 
@@ -31,18 +32,32 @@ logger = logging.getLogger("fastsynth")
 
 @dataclass(eq=False)
 class Asked:
-    """A level that waits for its run, and later what came of it."""
+    """A level that waits for its run, and later what came of it.
+
+    waited: is told of seconds that were spent on waiting for others; they are not the run's.
+    """
 
     whole: WholeObjective
     optimizer: Optimizer
     start: Start
     memory_limit: int | None = None
+    waited: Callable[[float], None] | None = None
     outcome: RunResult | BaseException | None = None
+    _since: float = field(default_factory=time.monotonic)
 
     def is_like(self, other: Asked) -> bool:
         """Whether both may share a graph."""
         settings = (self.optimizer, self.memory_limit) == (other.optimizer, other.memory_limit)
         return settings and self.whole.is_like(other.whole)
+
+    def waits(self) -> None:
+        """From now on its time is others'."""
+        self._since = time.monotonic()
+
+    def goes_on(self) -> None:
+        """From now on its time is its own."""
+        if self.waited is not None:
+            self.waited(time.monotonic() - self._since)
 
     @property
     def execution(self) -> Provider:
@@ -56,12 +71,13 @@ class Asked:
 class Meeting:
     """Where `members` threads meet at each level. A thread joins before it works, once.
 
-    A member that works on nothing must be `away`: the others wait for it.
+    A member that works on nothing must be `away`: the others wait for it. One that will never join
+    is `dismissed`. threads: of whoever runs what has gathered; the others wait meanwhile.
     """
 
-    def __init__(self, members: int) -> None:
+    def __init__(self, members: int, threads: int) -> None:
         self._turn = threading.Condition()
-        self._members = members
+        self._members, self._threads = members, threads
         self._waiting: list[Asked] = []
 
     @contextmanager
@@ -83,6 +99,10 @@ class Meeting:
         finally:
             self._change(1)
 
+    def dismiss(self, members: int) -> None:
+        """Counts no longer on members that have not joined."""
+        self._change(-members)
+
     def _change(self, count: int) -> None:
         with self._turn:
             self._members += count
@@ -96,11 +116,15 @@ class Meeting:
             while asked.outcome is None and not self._all_here():
                 self._turn.wait()
             if asked.outcome is not None:
+                asked.goes_on()
                 return
             gathered, self._waiting = self._waiting, []
         try:
             for group in groups_of(gathered):
-                run_group(group)
+                run_group(group, self._threads)
+                with self._turn:  # who has a result need not wait for the other groups
+                    self._turn.notify_all()
+            asked.goes_on()
         finally:
             with self._turn:
                 for other in gathered:
@@ -127,39 +151,43 @@ def groups_of(gathered: Sequence[Asked]) -> list[list[Asked]]:
     return groups
 
 
-def run_group(group: Sequence[Asked]) -> None:
+def run_group(group: Sequence[Asked], threads: int) -> None:
     """Runs levels that are alike as one graph; as two of half the size where memory does not do."""
-    from fastsynth.optimize.step import StepGraph, run_together
+    from fastsynth.optimize.step import StepGraph
+    from fastsynth.optimize.step_loop import run_together
 
     first, *others = group
-    # Members have shares of the threads; while one works for all, it has all of them.
-    threads = sum(next(iter(a.whole.networks.values())).threads for a in group)
+    outcomes: Sequence[RunResult | BaseException | None]
+    for asked in group:
+        asked.goes_on()
     try:
-        graph = StepGraph(first.whole, first.optimizer, [other.whole for other in others])
-        outcomes = run_together(graph, [a.start for a in group], first.execution, threads)
+        outcomes = run_together(
+            StepGraph(first.whole, first.optimizer, [other.whole for other in others]),
+            [asked.start for asked in group],
+            first.execution,
+            threads,
+        )
     except MemoryLimitError as error:
-        if not others:
-            first.outcome = error
-            return
-        half = len(group) // 2
+        outcomes = [None] * len(group) if others else [error]
+    except Exception as error:  # each thread raises it as its own
+        outcomes = [error] * len(group)
+    for asked, outcome in zip(group, outcomes, strict=True):
+        asked.waits()
+        asked.outcome = outcome
+    if None in outcomes:
         logger.warning(
             "%d pictures at once do not fit the memory; they are done in two lots", len(group)
         )
-        run_group(group[:half])
-        run_group(group[half:])
-    except Exception as error:  # each thread raises it as its own
-        for asked in group:
-            asked.outcome = error
-    else:
-        for asked, outcome in zip(group, outcomes, strict=True):
-            asked.outcome = outcome
+        half = len(group) // 2
+        run_group(group[:half], threads)
+        run_group(group[half:], threads)
 
 
 def run_or_meet(asked: Asked) -> RunResult:
     """Runs a level, with others' where this thread has joined a Meeting. Raises what it raises."""
     meeting = _CURRENT.get()
     if meeting is None:
-        run_group([asked])
+        run_group([asked], next(iter(asked.whole.networks.values())).threads)
     else:
         meeting.run(asked)
     if isinstance(asked.outcome, BaseException):

@@ -327,6 +327,10 @@ class _Run:
         """Since the run began, whatever process it began in."""
         return time.monotonic() - self.started
 
+    def wait(self, seconds: float) -> None:
+        """Takes time that was spent on waiting for other runs off this one's."""
+        self.started += seconds
+
     def advance(self, index: int) -> bool:
         """Does one level; False where the run is to end."""
         state, began = self.handed, self.seconds()
@@ -416,6 +420,7 @@ class _Run:
                     resume=state,
                     keep_state=self.checkpoint is not None,
                     memory_limit=self.memory_limit,
+                    waited=self.wait,
                 )
             except (ValueError, KeyError) as error:
                 if state is None or isinstance(error, FastsynthError) or self.is_callers(error):

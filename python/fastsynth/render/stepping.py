@@ -96,15 +96,17 @@ def run_steps(
     resume: Mapping[str, Any] | None,
     keep_state: bool,
     memory_limit: int | None = None,
+    waited: Callable[[float], None] | None = None,
 ) -> tuple[RunResult, dict[str, float]]:
     """One level; the result, and the weights of the loss's parts.
 
     memory_limit: bytes that a device may give it; the CPU's memory is not limited here. In a thread
-    that has joined a Meeting, the level runs together with those of others.
+    that has joined a Meeting, the level runs together with those of others; `waited` is told of the
+    seconds until they have come.
     """
-    from fastsynth.optimize.step import Start
+    from fastsynth.optimize.step_loop import Start
 
     whole = balanced(whole, first)
     start = Start(first, rules, callback, cancel, resume, keep_state)
-    result = run_or_meet(Asked(whole, optimizer, start, memory_limit))
+    result = run_or_meet(Asked(whole, optimizer, start, memory_limit, waited))
     return result, dict(zip(whole.names, whole.weights, strict=True))

@@ -9,7 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -344,7 +344,9 @@ class _Batch:
         """
         schedule = Schedule(tasks, memory=None if memory is None else int(memory * USABLE))
         turn, stopping = threading.Condition(), threading.Event()
-        meeting = Meeting(len(threads)) if runs_steps(tasks[0].engine) else None
+        meeting = None
+        if synthesizer is not None and runs_steps(tasks[0].engine):
+            meeting = Meeting(len(threads), synthesizer.pool.threads)
 
         def next_task() -> Task | None:
             with turn:
@@ -387,13 +389,17 @@ class _Batch:
                 turn.notify_all()
 
         with ThreadPoolExecutor(len(threads), "fastsynth-batch") as pool:
-            lanes = [pool.submit(lane, count) for count in threads]
+            lanes: list[Future[None]] = []
             try:
+                for count in threads:
+                    lanes.append(pool.submit(lane, count))
                 # In short waits, so that Ctrl-C is seen on every system.
                 while wait(lanes, timeout=0.5).not_done:
                     pass
-            except KeyboardInterrupt:
+            except BaseException:  # Ctrl-C, or no more threads to be had
                 stop()
+                if meeting is not None:
+                    meeting.dismiss(len(threads) - len(lanes))
                 raise
         for done in lanes:
             done.result()
