@@ -15,8 +15,8 @@ from fastsynth.network.resident import ResidentGraph
 from fastsynth.network.session import choose_provider
 from fastsynth.optimize import LBFGS, Adam, GradientDescent, StopRules, run
 from fastsynth.optimize.step import StepGraph
-from fastsynth.optimize.step_loop import Start, run_together
 from fastsynth.optimize.step_lbfgs import coefficients
+from fastsynth.optimize.step_loop import Start, run_together
 
 CPU = choose_provider("cpu")
 SIZE = (4, 5)

@@ -388,21 +388,12 @@ class _Batch:
             with turn:
                 turn.notify_all()
 
-        with ThreadPoolExecutor(len(threads), "fastsynth-batch") as pool:
-            lanes: list[Future[None]] = []
-            try:
-                for count in threads:
-                    lanes.append(pool.submit(lane, count))
-                # In short waits, so that Ctrl-C is seen on every system.
-                while wait(lanes, timeout=0.5).not_done:
-                    pass
-            except BaseException:  # Ctrl-C, or no more threads to be had
-                stop()
-                if meeting is not None:
-                    meeting.dismiss(len(threads) - len(lanes))
-                raise
-        for done in lanes:
-            done.result()
+        def given_up(missing: int) -> None:
+            stop()
+            if meeting is not None:
+                meeting.dismiss(missing)
+
+        run_lanes(lane, threads, given_up)
 
     def is_cut_short(self) -> bool:
         """Whether the batch is to end."""
@@ -423,6 +414,27 @@ class _Batch:
         stop = self.callback is not None and self.callback(item) is False
         if stop or (self.cancel is not None and self.cancel.is_set()):
             self.interrupted = True
+
+
+def run_lanes(
+    lane: Callable[[int], None], threads: Sequence[int], given_up: Callable[[int], None]
+) -> None:
+    """Runs a lane for each share of the threads, and raises what one raises.
+
+    given_up: told, on Ctrl-C or where no more threads can be had, how many will never begin.
+    """
+    with ThreadPoolExecutor(len(threads), "fastsynth-batch") as pool:
+        lanes: list[Future[None]] = []
+        try:
+            lanes.extend(pool.submit(lane, count) for count in threads)
+            # In short waits, so that Ctrl-C is seen on every system.
+            while wait(lanes, timeout=0.5).not_done:
+                pass
+        except BaseException:
+            given_up(len(threads) - len(lanes))
+            raise
+    for done in lanes:
+        done.result()
 
 
 def free_memory(limit: int | str | None, shared: int) -> int | None:
