@@ -70,6 +70,8 @@ class TorchRun:
             self.grams = {layer: gram(features) for layer, features in of_style.items()}
             of_content = self.network(images["content"], {CONTENT_LAYER})
             self.content = of_content[CONTENT_LAYER].clone()
+        if self.precision in TYPES:  # once, where autocast would do it at each evaluation
+            self.network.to(dtype=TYPES[self.precision])
         self.begin = images["start"]
         self.image = self._fresh()
         fused = self.device == "cuda"
@@ -133,7 +135,7 @@ class TorchRun:
         loss = self.step()
         assert self.image.grad is not None
         gradient = (self.image.grad[0] / self.scale).cpu().numpy()
-        return float(loss) / self.scale, np.ascontiguousarray(gradient)
+        return float(loss.detach()) / self.scale, np.ascontiguousarray(gradient)
 
     def evaluate(self, count: int) -> float:
         """Seconds of an evaluation."""
