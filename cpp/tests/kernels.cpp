@@ -354,7 +354,7 @@ void test_tiles(bool keep) {
         std::make_shared<ContentTerm>(content.data(), feature.channels, feature.height,
                                       feature.width, Normalization::normalized),
         1.0, "content");
-    tiled.add_content(0, 1, {{source, 1.0, nullptr}}, Normalization::normalized, keep, 1.0,
+    tiled.add_content(0, 1, {{source, 1.0, nullptr}}, Normalization::normalized, keep, nullptr, 1.0,
                       "content");
 
     std::vector<float> expected(image.size()), found(image.size());
