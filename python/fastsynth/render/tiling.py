@@ -39,6 +39,8 @@ INNER = (1024, 768, 512, 384, 256, 192, 128, 64, 32, 16)
 # What the count of a run's buffers misses: pages in part used, the allocator's leavings (1 % seen
 # at 4096²).
 ALLOWANCE = 0.06
+# Items that a process has for all runs, or for others; the allowance is not for these.
+KNOWN = ("interpreter", "weights", "others")
 BAND = 2 * (8 << 20)  # copies of the positions that terms see at a time
 # Work of tiles without their halos; what content features add that come from a file, or are
 # computed anew.
@@ -74,7 +76,7 @@ class MemoryPlan:
     @property
     def own(self) -> int:
         """Bytes of this run alone: without what the process has for all runs, or for others."""
-        return self.bytes - sum(self.items[name] for name in ("interpreter", "weights", "others"))
+        return self.bytes - sum(self.items[name] for name in KNOWN)
 
 
 def parse_bytes(value: int | str | None) -> int | None:
@@ -298,7 +300,7 @@ class _Load:
         # First the targets are computed, then the level runs.
         most = max(running, before, key=lambda part: sum(part.values()))
         items.update(most)
-        known = items["interpreter"] + items["weights"]
+        known = sum(items[name] for name in KNOWN)
         items["allowance"] = int(ALLOWANCE * (sum(items.values()) - known))
         passes = 1.0 if tiling is None else self.passes(tiling)
         return MemoryPlan(tiling, optimizer, sum(items.values()), passes, items)
