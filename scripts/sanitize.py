@@ -14,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PRESETS = ("plain", "asan", "ubsan", "tsan")
-KERNELS = ("portable", "avx2", "avx512")
+KERNELS = ("portable", "avx2", "avx512", "avx512pairs")
 
 
 def main() -> int:

@@ -209,9 +209,9 @@ FloatArray gram(const FloatArray& features, ThreadPool& pool, int block) {
     return result;
 }
 
-/// scale · D F, in the layout of F
+/// scale · D F, in the layout of F. rms: of F, if it is known.
 FloatArray gram_gradient(const FloatArray& features, const FloatArray& matrix, double scale,
-                         ThreadPool& pool, int block) {
+                         ThreadPool& pool, int block, double rms) {
     const FeatureMap map = map_of(features, block);
     require(
         matrix.ndim() == 2 && matrix.shape(0) == map.channels && matrix.shape(1) == map.channels,
@@ -221,7 +221,7 @@ FloatArray gram_gradient(const FloatArray& features, const FloatArray& matrix, d
     out.data = result.mutable_data();
     const float* d = matrix.data();
     py::gil_scoped_release work;
-    GramProduct().apply(map, d, scale, out, false, pool);
+    GramProduct().apply(map, d, scale, out, false, pool, rms);
     return result;
 }
 
@@ -385,7 +385,7 @@ void register_objective(py::module_& module) {
                py::arg("y").noconvert(), py::arg("a"), py::arg("b"), py::arg("pool"));
     module.def("gram_gradient", &gram_gradient, py::arg("features").noconvert(),
                py::arg("matrix").noconvert(), py::arg("scale"), py::arg("pool"),
-               py::arg("block") = 1);
+               py::arg("block") = 1, py::arg("rms") = 0.0);
     module.def("evaluate_layer_term", &evaluate_layer_term, py::arg("term"),
                py::arg("features").noconvert(), py::arg("weight"), py::arg("pool"),
                py::arg("block") = 1, py::arg("start") = py::none());

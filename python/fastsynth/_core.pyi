@@ -485,6 +485,7 @@ def gram_gradient(
     scale: float,
     pool: ThreadPool,
     block: int = 1,
+    rms: float = 0.0,
 ) -> NDArray[np.float32]: ...
 def evaluate_layer_term(
     term: LayerTerm,

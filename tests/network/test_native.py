@@ -209,6 +209,37 @@ def test_every_kernel_set(kernels: str) -> None:
     assert result.returncode == 0, result.stdout
 
 
+@pytest.mark.parametrize("size", [1e-16, 1e-12, 1e12, 1e17])
+def test_features_of_any_size(size: float) -> None:
+    """Products by pairs bring features to the weights' size: also where squares leave float32."""
+    architecture, arrays = make_chain(CASES[0])
+    for kind in ("weight", "bias"):
+        arrays[f"layer0.{kind}"] = arrays[f"layer0.{kind}"] * np.float32(size)
+    for name in ("layer1", "layer2", "layer3"):
+        arrays[f"{name}.bias"] = np.zeros_like(arrays[f"{name}.bias"])
+    image = random_image(37, 51)
+    features, _ = compare(architecture, arrays, image, ["layer3"], pooling="max")
+    assert features < LIMITS["exact"]
+
+
+def test_zeros_give_zeros() -> None:
+    """To the bit: what is dark stays dark, and no gradient leaks to where none comes from."""
+    architecture, arrays = make_chain(CASES[0])
+    for name in ("normalize", "layer0", "layer1", "layer2", "layer3"):
+        arrays[f"{name}.bias"] = np.zeros_like(arrays[f"{name}.bias"])
+    image = random_image(64, 64)
+    image[:, :, 32:] = 0
+    bound = NativeNetwork(architecture, arrays).bind(64, 64, ["layer1"])
+    features = bound.forward(image)["layer1"]
+    assert features[:, :, :32].any()
+    assert not features[:, :, 36:].any()  # the tile before reads what is not zero
+    cotangent = np.zeros_like(features)
+    cotangent[:, 20, 20] = 1e-20
+    gradient = bound.backward({"layer1": cotangent})
+    seen = np.argwhere(gradient.any(0))
+    assert seen.min() >= 15 and seen.max() <= 24  # two tiles, and a pixel
+
+
 def test_fast_is_what_it_says() -> None:
     """bfloat16 where the processor multiplies it: the error shows which kernels ran."""
     architecture, arrays = make_chain(CASES[2])
@@ -276,6 +307,11 @@ def test_threads_share_network_and_pool() -> None:
 # ---- memory ----
 
 
+def extra_rows() -> int:
+    """Products by pairs keep a row of sums beside the transformed weights' rows of channels."""
+    return 1 if _core.kernel_set() == "avx512pairs" else 0
+
+
 def test_weights_are_transformed_once_and_no_deeper_than_needed() -> None:
     architecture, arrays = make_chain(Case((64, 64, 128), (), (2,)))
     network = NativeNetwork(architecture, arrays)
@@ -283,7 +319,8 @@ def test_weights_are_transformed_once_and_no_deeper_than_needed() -> None:
     network.bind(8, 8, ["layer0"])
     assert network.weights_bytes == 0  # the first layer is direct
     network.bind(8, 8, ["layer1"], gradient=False)
-    one = 36 * 64 * 64 * 4
+    rows = 64 + extra_rows()
+    one = 36 * rows * 64 * 4
     assert network.weights_bytes == one
     network.bind(8, 8, ["layer1"])
     network.bind(33, 9, ["layer0", "layer1"])
@@ -296,12 +333,13 @@ def test_large_kernels_of_the_gradient_are_not_transformed_for_large_maps() -> N
     architecture, arrays = make_chain(Case((512, 512), (), (1,)))
     network = NativeNetwork(architecture, arrays, pool=_core.ThreadPool(2))
     plain = 9 * 512 * 512 * 4
+    transformed = 36 * (512 + extra_rows()) * 512 * 4
     network.bind(8, 8, ["layer1"]).close()
-    assert network.weights_bytes == 2 * 4 * plain
+    assert network.weights_bytes == 2 * transformed
     large = network.bind(48, 48, ["layer1"])
-    assert network.weights_bytes == 5 * plain  # what the small one held is gone
+    assert network.weights_bytes == transformed + plain  # what the small one held is gone
     small = network.bind(8, 8, ["layer1"])
-    assert network.weights_bytes == 9 * plain  # both forms are in use
+    assert network.weights_bytes == 2 * transformed + plain  # both forms are in use
     large.close()
     small.close()
 

@@ -118,6 +118,24 @@ def test_gram_gradient_product(pool: _core.ThreadPool) -> None:
             assert error < LIMIT
 
 
+@pytest.mark.parametrize("scale", [1e-20, 1.0, 1e12])
+def test_gram_gradient_product_by_pairs(scale: float, pool: _core.ThreadPool) -> None:
+    """With the features' RMS known, some kernel sets form it otherwise: features as after a ReLU."""
+    rng = np.random.default_rng(3)
+    for channels, height, width in reference.SHAPES:
+        f = np.maximum(rng.standard_normal((channels, height, width), dtype=np.float32), 0)
+        f[:, 0, 0] = 0
+        d = rng.standard_normal((channels, channels), dtype=np.float32)
+        d = np.float32(scale) * (d + d.T)
+        rms = float(np.sqrt(np.square(f, dtype=np.float64).mean()))
+        expected = d.astype(np.float64) @ f.reshape(channels, -1).astype(np.float64)
+        for block in (b for b in reference.BLOCKS if channels % b == 0):
+            blocked = reference.to_blocked(f, block)
+            found = reference.to_planar(_core.gram_gradient(blocked, d, 1.0, pool, block, rms))
+            assert relative_error(found.reshape(channels, -1), expected) < LIMIT
+            assert not found[:, 0, 0].any()  # nothing in, nothing out, to the bit
+
+
 @pytest.mark.parametrize("weight", [0.0, -1.5, 3.0])
 def test_layer_terms_add_their_weighted_gradient(weight: float, pool: _core.ThreadPool) -> None:
     rng = np.random.default_rng(4)

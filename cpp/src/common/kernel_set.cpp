@@ -24,6 +24,8 @@ bool has_f16c() {
 
 const char* name_of(KernelSet set) {
     switch (set) {
+        case KernelSet::avx512pairs:
+            return "avx512pairs";
         case KernelSet::avx512:
             return "avx512";
         case KernelSet::avx2:
@@ -40,8 +42,12 @@ std::vector<KernelSet> available_kernel_sets() {
     const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
     if (avx2) sets.push_back(KernelSet::avx2);
     if (avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")) {
         sets.push_back(KernelSet::avx512);
+        // AMD's have pipes for additions beside those for multiply-adds; Intel's share them.
+        const bool pairs = __builtin_cpu_is("amd");
+        sets.insert(sets.end() - (pairs ? 0 : 1), KernelSet::avx512pairs);
+    }
 #endif
     return sets;
 }
@@ -70,7 +76,7 @@ KernelSet kernel_set() {
 
 bool has_bf16() {
 #ifdef FASTSYNTH_X86
-    return kernel_set() == KernelSet::avx512 && __builtin_cpu_supports("avx512bf16");
+    return kernel_set() >= KernelSet::avx512 && __builtin_cpu_supports("avx512bf16");
 #else
     return false;
 #endif

@@ -56,6 +56,7 @@ struct Convolution {
     int width = 0;
     const float* weights = nullptr;  ///< all packs of output channels, transformed or arranged
     bool is_transformed = true;      ///< false: `weights` are arranged, tasks transform them
+    float weights_rms = 1.0f;        ///< of the plain weights; some kernels scale inputs to it
     ConvInput input;
     bool is_backward = false;  ///< which of the two outputs counts
     ForwardOutput forward;
@@ -79,14 +80,16 @@ struct ConvTask {
 /// Winograd F(m×m, 3×3) for one m. n = m + 2 is the edge of an input tile.
 struct WinogradKernels {
     int m;
-    bool is_half;  ///< V and U hold bfloat16: two input channels in a word of 32 bits
+    bool is_half;    ///< V and U hold bfloat16: two input channels in a word of 32 bits
+    int extra_rows;  ///< rows of [out_pack] that follow those of the channels at a point of U
     /// Floats of scratch memory that a task of so many tiles needs.
     std::size_t (*scratch_floats)(const Convolution&, int tiles);
     void (*run)(const Convolution&, const ConvTask&);
 
     /// Transforms the kernels of one pack of outputs from what `arrange` made, [channels][9]
-    /// [out_pack], to [n][channels][out_pack] (of half kernels [n][channels / 2][out_pack] words):
-    /// row `row` of the n×n points, `stride` words of 32 bits from one point to the next.
+    /// [out_pack], to [n][channels + extra_rows][out_pack] (of half kernels [n][channels / 2]
+    /// [out_pack] words): row `row` of the n×n points, `stride` words of 32 bits from one point to
+    /// the next.
     void (*transform_weights)(const float* arranged, int channels, int row, float* transformed,
                               std::size_t stride);
 
@@ -140,7 +143,7 @@ struct ConvKernels {
     int mask_bytes;  ///< bytes per B bits
     int out_pack;    ///< output channels that one micro-kernel makes, a multiple of B
     int tile_pack;   ///< tiles that one micro-kernel handles at most
-    const WinogradKernels* winograd4;  ///< F(4×4, 3×3): relative error 3e-7 to 6e-7
+    const WinogradKernels* winograd4;  ///< F(4×4, 3×3): relative error 3e-7 to 1e-6
     const WinogradKernels*
         winograd6;  ///< F(6×6, 3×3): a fifth less arithmetic, four times the error
     /// F(4×4, 3×3) with products in bfloat16: twice as many in the same time, relative error

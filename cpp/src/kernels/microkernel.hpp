@@ -30,7 +30,7 @@ constexpr int out_pack = pack_vectors * lanes;
 
 template <int N>
 __attribute__((noinline)) void multiply_block(const float* V, const float* U, int in_blocks,
-                                              float* M) {
+                                              float* M, const float*, const float*) {
     Floats sums[N][pack_vectors];
     FASTSYNTH_UNROLL for (int t = 0; t < N; ++t)
         FASTSYNTH_UNROLL for (int j = 0; j < pack_vectors; ++j) sums[t][j] = Floats{};
@@ -50,7 +50,9 @@ __attribute__((noinline)) void multiply_block(const float* V, const float* U, in
             store(M + t * out_pack + j * lanes, sums[t][j]);
 }
 
-using MultiplyBlock = void (*)(const float* V, const float* U, int in_blocks, float* M);
+/// next_V, next_U: what calls that follow will read, for those that fetch it in advance.
+using MultiplyBlock = void (*)(const float* V, const float* U, int in_blocks, float* M,
+                               const float* next_V, const float* next_U);
 
 template <int... I>
 constexpr std::array<MultiplyBlock, sizeof...(I) + 1> make_multiply_table(
@@ -61,7 +63,12 @@ constexpr std::array<MultiplyBlock, sizeof...(I) + 1> make_multiply_table(
 /// Products of float32 numbers: how a Winograd convolution stores V and U, and multiplies them.
 struct Single {
     static constexpr int words = lanes;  ///< 32-bit words of a channel block, in V and in U's rows
-    /// [1 … tile_pack]: the micro-kernel for so many tiles.
+    static constexpr int tiles = tile_pack;   ///< that one micro-kernel handles at most
+    static constexpr int extra_rows = 0;      ///< of U, after those of the channels
+    static constexpr bool is_paired = false;  ///< winograd.pairs.cpp
+    /// The (first) channel of a row of U.
+    static constexpr std::size_t channel(int row, int) { return static_cast<std::size_t>(row); }
+    /// [1 … tiles]: the micro-kernel for so many tiles.
     static constexpr auto multiply =
         make_multiply_table(std::make_integer_sequence<int, tile_pack>());
     /// Stores a channel block of a tile.
@@ -73,7 +80,7 @@ struct Single {
 struct TileBlock {
     int start, count;
 };
-inline int block_count(int tiles) { return (tiles + tile_pack - 1) / tile_pack; }
+inline int block_count(int tiles, int largest) { return (tiles + largest - 1) / largest; }
 inline TileBlock tile_block(int tiles, int blocks, int i) {
     const int small = tiles / blocks, large = tiles % blocks;
     return {i * small + (i < large ? i : large), small + (i < large ? 1 : 0)};

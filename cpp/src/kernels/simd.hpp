@@ -11,6 +11,11 @@
 #include <immintrin.h>
 #endif
 
+#if defined(__GNUC__)
+#define FASTSYNTH_INLINE inline __attribute__((always_inline))
+#define FASTSYNTH_UNROLL _Pragma("GCC unroll 64")
+#endif
+
 namespace fastsynth {
 namespace FASTSYNTH_KERNEL_SET {
 

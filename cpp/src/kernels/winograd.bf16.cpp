@@ -28,7 +28,7 @@ inline __m512bh load_words(const float* p) {
 /// As multiply_block (microkernel.hpp), two input channels at a time.
 template <int N>
 __attribute__((noinline)) void multiply_halves(const float* V, const float* U, int in_blocks,
-                                               float* M) {
+                                               float* M, const float*, const float*) {
     constexpr int words = lanes / 2;
     Floats sums[N][pack_vectors];
     FASTSYNTH_UNROLL for (int t = 0; t < N; ++t)
@@ -59,6 +59,10 @@ constexpr std::array<MultiplyBlock, sizeof...(I) + 1> make_halves_table(
 /// Products of bfloat16 numbers; members as Single's.
 struct Half {
     static constexpr int words = lanes / 2;
+    static constexpr int tiles = tile_pack;
+    static constexpr int extra_rows = 0;
+    static constexpr bool is_paired = false;
+    static constexpr std::size_t channel(int row, int) { return 2 * static_cast<std::size_t>(row); }
     static constexpr auto multiply =
         make_halves_table(std::make_integer_sequence<int, tile_pack>());
 

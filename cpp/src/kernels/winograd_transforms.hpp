@@ -11,11 +11,6 @@
 namespace fastsynth {
 namespace FASTSYNTH_KERNEL_SET {
 
-#if defined(__GNUC__)
-#define FASTSYNTH_INLINE inline __attribute__((always_inline))
-#define FASTSYNTH_UNROLL _Pragma("GCC unroll 64")
-#endif
-
 template <int m>
 struct Winograd;
 

@@ -99,13 +99,15 @@ __attribute__((noinline)) void transform_weights(const float* arranged, int chan
     const RowTransform<m> transform(row);
     constexpr int together = lanes / Products::words;  // channels in a word
     constexpr int step = 9 * out_pack;                 // from channel to channel
-    for (int channel = 0; channel < channels; channel += together) {
+    const int rows = channels / together;
+    for (int i = 0; i < rows; ++i) {
+        const float* source = arranged + Products::channel(i, channels) * step;
         FASTSYNTH_UNROLL for (int j = 0; j < pack_vectors; ++j) {
             Floats r[together][n];
-            FASTSYNTH_UNROLL for (int i = 0; i < together; ++i)
-                transform.apply(arranged + i * step + j * lanes, r[i]);
+            FASTSYNTH_UNROLL for (int c = 0; c < together; ++c)
+                transform.apply(source + c * step + j * lanes, r[c]);
             FASTSYNTH_UNROLL for (int k = 0; k < n; ++k) {
-                float* target = U + k * stride + j * lanes;
+                float* target = U + k * stride + i * out_pack + j * lanes;
                 if constexpr (together == 1) {
                     store(target, r[0][k]);
                 } else {
@@ -113,9 +115,9 @@ __attribute__((noinline)) void transform_weights(const float* arranged, int chan
                 }
             }
         }
-        arranged += together * step;
-        U += out_pack;
     }
+    if constexpr (Products::is_paired)
+        for (int k = 0; k < n; ++k) Products::finish_weights(U + k * stride, channels);
 }
 
 }  // namespace FASTSYNTH_KERNEL_SET

@@ -1,6 +1,7 @@
 #include "fastsynth/objective/gram.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <vector>
 
@@ -19,6 +20,9 @@ extern const GramKernels gram_table;
 namespace avx512 {
 extern const GramKernels gram_table;
 }
+namespace avx512pairs {
+extern const GramPairs gram_pairs;
+}
 #endif
 
 const GramKernels& gram_kernels() {
@@ -29,6 +33,20 @@ const GramKernels& gram_kernels() {
 #else
     return portable::gram_table;
 #endif
+}
+
+const GramPairs* gram_pairs() {
+#ifdef FASTSYNTH_X86
+    if (kernel_set() == KernelSet::avx512pairs) return &avx512pairs::gram_pairs;
+#endif
+    return nullptr;
+}
+
+double features_rms(const float* gram, int channels) {
+    double sum = 0.0;
+    const auto line = static_cast<std::size_t>(channels);
+    for (std::size_t i = 0; i < line; ++i) sum += gram[i * line + i];
+    return std::sqrt(sum / channels);
 }
 
 namespace {
@@ -148,7 +166,7 @@ void GramProduct::gram(const FeatureMap& f, float* gram, ThreadPool& pool) {
 }
 
 void GramProduct::apply(const FeatureMap& f, const float* d, double scale, const FeatureMap& out,
-                        bool add, ThreadPool& pool) {
+                        bool add, ThreadPool& pool, double rms) {
     check(f);
     require(out.block == f.block && out.channels == f.channels && out.positions() == f.positions(),
             "the result of the product must have the shape and layout of the features");
@@ -159,46 +177,84 @@ void GramProduct::apply(const FeatureMap& f, const float* d, double scale, const
     const int panels = static_cast<int>((channels + lanes - 1) / lanes);
     const std::size_t line = static_cast<std::size_t>(panels) * lanes;
     const bool in_place = f.block == kernels.lanes;
+    const GramPairs* pairs = rms > 0.0 && std::isfinite(rms) ? gram_pairs() : nullptr;
 
     // scale · D in column groups, zero where channels are missing.
-    float* matrix = reserve(matrix_, line * line);
+    const std::size_t extra = pairs ? 1 : 0;  // row of a group
+    float* matrix = reserve(matrix_, (line + extra) * line);
     const std::size_t group = static_cast<std::size_t>(kernels.panels) * lanes;
-    pool.run(static_cast<std::int64_t>((line + group - 1) / group), [&](std::int64_t task, int) {
-        const std::size_t column = static_cast<std::size_t>(task) * group,
-                          width = std::min(group, line - column);
-        float* to = matrix + line * column;
-        for (std::size_t row = 0; row < line; ++row, to += width)
-            for (std::size_t j = 0; j < width; ++j)
+    const std::size_t groups = (line + group - 1) / group;
+    std::vector<double> squares(groups);
+    const auto width_of = [&](std::size_t index) { return std::min(group, line - index * group); };
+    const auto begin_of = [&](std::size_t index) {
+        return matrix + (line + extra) * index * group;
+    };
+    pool.run(static_cast<std::int64_t>(groups), [&](std::int64_t task, int) {
+        const auto index = static_cast<std::size_t>(task);
+        const std::size_t column = index * group, width = width_of(index);
+        float* to = begin_of(index);
+        for (std::size_t i = 0; i < line; ++i, to += width) {
+            const std::size_t row = pairs ? pairs->channel(i, line) : i;
+            for (std::size_t j = 0; j < width; ++j) {
                 to[j] = row < channels && column + j < channels
                             ? static_cast<float>(
                                   scale * static_cast<double>(d[row * channels + column + j]))
                             : 0.0f;
+                squares[index] += static_cast<double>(to[j]) * to[j];
+            }
+        }
     });
+    float inverse = 1.0f;
+    if (pairs) {
+        // A power of two brings D to the size of F.
+        double sum = 0.0;
+        for (double part : squares) sum += part;
+        const double ratio = rms * static_cast<double>(channels) / std::sqrt(sum);
+        int exponent = 0;
+        if (std::isfinite(ratio) && ratio > 0.0)
+            exponent = std::clamp(static_cast<int>(std::lround(std::log2(ratio))), -100, 100);
+        inverse = std::ldexp(1.0f, -exponent);
+        pool.run(static_cast<std::int64_t>(groups), [&](std::int64_t task, int) {
+            const auto index = static_cast<std::size_t>(task);
+            pairs->finish_matrix(begin_of(index), panels, static_cast<int>(width_of(index) / lanes),
+                                 std::ldexp(1.0f, exponent));
+        });
+    }
 
     // Every value of the result is a sum of its own, so the chunks may follow the threads.
     const std::size_t fair = positions / (4 * static_cast<std::size_t>(pool.threads())) / 8 * 8;
     const std::size_t largest = std::clamp<std::size_t>((std::size_t{1} << 16) / line, 64, 1024);
     const std::size_t chunk = std::clamp<std::size_t>(fair, 32, largest);
     const std::size_t chunk_floats = line * chunk;
+    const auto workers = static_cast<std::size_t>(pool.threads());
+    float* x_x = pairs ? reserve(x_x_, chunk * workers) : nullptr;
     float* chunks = nullptr;
     float* results = nullptr;
     if (!in_place) {
-        chunks = reserve(chunks_, chunk_floats * static_cast<std::size_t>(pool.threads()));
-        results = reserve(results_, chunk_floats * static_cast<std::size_t>(pool.threads()));
+        chunks = reserve(chunks_, chunk_floats * workers);
+        results = reserve(results_, chunk_floats * workers);
     }
     pool.run(static_cast<std::int64_t>((positions + chunk - 1) / chunk), [&](std::int64_t task,
                                                                              int worker) {
         const std::size_t begin = static_cast<std::size_t>(task) * chunk,
                           size = std::min(chunk, positions - begin);
+        const auto apply = [&](const Panels& part, float* to, std::size_t stride, bool adds) {
+            if (pairs) {
+                pairs->apply(part, matrix, inverse, x_x + chunk * static_cast<std::size_t>(worker),
+                             to, stride, adds);
+            } else {
+                kernels.apply(part, matrix, to, stride, adds);
+            }
+        };
         if (in_place) {
-            const Panels part{f.data + begin * lanes, positions * lanes, size, panels};
-            kernels.apply(part, matrix, out.data + begin * lanes, positions * lanes, add);
+            apply({f.data + begin * lanes, positions * lanes, size, panels},
+                  out.data + begin * lanes, positions * lanes, add);
             return;
         }
         float* packed = chunks + chunk_floats * static_cast<std::size_t>(worker);
         float* result = results + chunk_floats * static_cast<std::size_t>(worker);
         kernels.pack(f, begin, size, packed);
-        kernels.apply({packed, size * lanes, size, panels}, matrix, result, size * lanes, false);
+        apply({packed, size * lanes, size, panels}, result, size * lanes, false);
         kernels.unpack(result, begin, size, out, add);
     });
 }

@@ -156,6 +156,7 @@ void GramTerm::bind(const FeatureMap& feature) {
 double GramTerm::evaluate(const FeatureMap& feature, const Cotangent& cotangent, ThreadPool& pool) {
     // All positions at once: no sums of parts, whose C² values one thread would add.
     product_.gram(feature, gram_.data(), pool);
+    rms_ = features_rms(gram_.data(), channels_);
     const double squared = scaled_difference(1.0f, gram_.data(), target_.data(), gram_.data(),
                                              gram_.size(), false, pool);  // G becomes G - A
     if (cotangent.weight != 0.0)
@@ -170,6 +171,7 @@ void GramTerm::gather(const FeatureMap& part, const Place&, ThreadPool& pool) {
 double GramTerm::settle() {
     if (sums_.positions() == 0.0) return 0.0;
     sums_.read(gram_.data());
+    rms_ = features_rms(gram_.data(), channels_);
     const double squared = vector_kernels().scaled_difference(
         1.0, gram_.data(), target_.data(), gram_.data(), gram_.size(), false);  // G becomes G - A
     return scale_ * squared;
@@ -185,7 +187,7 @@ void GramTerm::pull(const FeatureMap& part, double positions, const Cotangent& c
                     ThreadPool& pool) {
     // d/dF s Σ (G - A)² = (4 s / M) (G - A) F, for G = F Fᵀ / M is symmetric.
     const double factor = 4.0 * scale_ * cotangent.weight / positions;
-    product_.apply(part, gram_.data(), factor, cotangent.map, cotangent.add, pool);
+    product_.apply(part, gram_.data(), factor, cotangent.map, cotangent.add, pool, rms_);
 }
 
 }  // namespace fastsynth

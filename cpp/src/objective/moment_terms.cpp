@@ -137,6 +137,7 @@ double MomentsTerm::settle() {
         }
     } else if (has_matrix()) {
         sums_.read(gram_.data());
+        rms_ = features_rms(gram_.data(), channels_);
         for (std::size_t i = 0; i < n; ++i) {
             double turned = 0.0;
             for (std::size_t j = 0; j < n; ++j) {
@@ -168,7 +169,8 @@ double MomentsTerm::pull(const FeatureMap& part, const Place&, const Cotangent& 
     const double factor = cotangent.weight / positions_;
     bool add = cotangent.add;
     if (has_matrix()) {
-        product_.apply(part, gram_.data(), 4.0 * second_weight_ * factor, cotangent.map, add, pool);
+        product_.apply(part, gram_.data(), 4.0 * second_weight_ * factor, cotangent.map, add, pool,
+                       rms_);
         add = true;
         if (kind_ == SecondMoment::gram && mean_weight_ == 0.0) return 0.0;
     }

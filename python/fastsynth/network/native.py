@@ -130,7 +130,7 @@ class NativeNetwork(Closing):
 
     @property
     def provider(self) -> str:
-        """The kernel set in use: "avx512", "avx2" or "portable"."""
+        """The kernel set in use: "avx512pairs", "avx512", "avx2" or "portable"."""
         return _core.kernel_set()
 
     @property

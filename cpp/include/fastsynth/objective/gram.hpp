@@ -58,6 +58,25 @@ struct GramKernels {
 
 const GramKernels& gram_kernels();
 
+/// D F by pairs (kernels/gram.pairs.cpp), for processors whom that suits. D comes in column groups
+/// as for GramKernels::apply, in each of them one more row, and the rows of panels 2k and 2k + 1 in
+/// turns: channel c of the one, channel c of the other.
+struct GramPairs {
+    /// The channel that stands in a row of D, of so many.
+    std::size_t (*channel)(std::size_t row, std::size_t channels);
+
+    /// Multiplies a group by `scale` and fills its last row. count: panels of D, width: of the
+    /// group.
+    void (*finish_matrix)(float* group, int count, int width, float scale);
+
+    /// As GramKernels::apply, times `inverse`. x_x: memory for a float for each position.
+    void (*apply)(const Panels& f, const float* matrix, float inverse, float* x_x, float* out,
+                  std::size_t out_stride, bool add);
+};
+
+/// Null where plain products are faster.
+const GramPairs* gram_pairs();
+
 /// Does the products and keeps the scratch memory between calls. One object serves one caller at a
 /// time.
 class GramProduct {
@@ -66,16 +85,20 @@ class GramProduct {
     void gram(const FeatureMap& f, float* gram, ThreadPool& pool);
 
     /// out ← scale · D F, or out ← out + scale · D F. `d` is (C, C), symmetric; `out` has f's shape
-    /// and layout.
+    /// and layout. `rms`, of f, allows products that need it (gram_pairs); 0 if it is not known.
     void apply(const FeatureMap& f, const float* d, double scale, const FeatureMap& out, bool add,
-               ThreadPool& pool);
+               ThreadPool& pool, double rms = 0.0);
 
   private:
     Buffer<float> chunks_;   // packed positions, one part per worker
     Buffer<float> results_;  // packed results of apply, one part per worker
     Buffer<float> sums_;     // one triangle per slab
     Buffer<float> matrix_;   // D, packed
+    Buffer<float> x_x_;      // for gram_pairs, one part per worker
 };
+
+/// The RMS of features, from the diagonal of their Gram matrix (C, C).
+double features_rms(const float* gram, int channels);
 
 /// F Fᵀ / M of a map that is shown in parts, summed in float64.
 class GramSums {

@@ -100,6 +100,7 @@ class GramTerm final : public LayerTerm {
               ThreadPool& pool);
 
     Buffer<float> target_, gram_;
+    double rms_ = 0.0;  // of the features
     GramProduct product_;
     GramSums sums_;
     int channels_;

@@ -68,6 +68,7 @@ class MomentsTerm final : public LayerTerm {
     std::vector<double> mean_;     // over them
     std::vector<double> scatter_;  // Σ (F - μ)² over them
     Buffer<float> gram_;           // F Fᵀ / M; after settle its distance from the target
+    double rms_ = 0.0;             // of the features
     GramProduct product_;
     GramSums sums_;
     std::vector<double> constant_, slope_;  // of the gradient, see settle

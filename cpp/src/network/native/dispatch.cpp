@@ -20,12 +20,16 @@ extern const ConvKernels conv_kernel_table;
 namespace avx512bf16 {
 extern const WinogradKernels winograd4_bf16;
 }
+namespace avx512pairs {
+extern const WinogradKernels winograd4_pairs;
+}
 
 namespace {
 
-/// The AVX-512 set, with what processors with AVX512_BF16 have besides.
+/// The AVX-512 set, with what some processors have or like besides.
 ConvKernels extended() {
     ConvKernels table = avx512::conv_kernel_table;
+    if (kernel_set() == KernelSet::avx512pairs) table.winograd4 = &avx512pairs::winograd4_pairs;
     if (has_bf16()) table.winograd4_half = &avx512bf16::winograd4_bf16;
     return table;
 }

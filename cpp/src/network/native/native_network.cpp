@@ -208,6 +208,7 @@ struct NativeNetwork::State {
         if (is_real) {
             packed.push_back(weights->packed(i, winograd, is_backward, tiles, *pool));
             conv.weights = packed.back().data->data();
+            conv.weights_rms = packed.back().rms;
         }
         conv.is_backward = is_backward;
         conv.in_blocks = is_backward ? layer.blocks : below.blocks;

@@ -27,8 +27,10 @@ void probe_output_transform(int m, const float* sums, float* outputs) {
 void probe_kernel_transform(int m, const float* kernel, float* transformed) {
     const ConvKernels& kernels = conv_kernels();
     const int n = m + 2;
-    const auto stride = static_cast<std::size_t>(kernels.lanes * kernels.out_pack);
-    std::vector<float> arranged(9 * stride), row(static_cast<std::size_t>(n) * stride);
+    const auto plane = static_cast<std::size_t>(kernels.lanes * kernels.out_pack);
+    const std::size_t stride =
+        plane + static_cast<std::size_t>(winograd(m).extra_rows * kernels.out_pack);
+    std::vector<float> arranged(9 * plane), row(static_cast<std::size_t>(n) * stride);
     kernels.arrange(kernel, 1, 1, false, 0, arranged.data());
     for (int i = 0; i < n; ++i) {
         winograd(m).transform_weights(arranged.data(), kernels.lanes, i, row.data(), stride);

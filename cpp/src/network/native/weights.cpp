@@ -1,9 +1,11 @@
 #include "fastsynth/network/native/weights.hpp"
 
+#include <cmath>
 #include <functional>
 #include <utility>
 
 #include "fastsynth/common/error.hpp"
+#include "fastsynth/common/vector.hpp"
 #include "kernels/conv_kernels.hpp"
 
 namespace fastsynth {
@@ -39,6 +41,7 @@ NativeWeights::NativeWeights(std::vector<ConvWeights> layers,
         biases_.push_back(std::move(bias));
     }
     packed_.resize(layers_.size());
+    rms_.resize(layers_.size());
     pack_first_layer();
 }
 
@@ -87,7 +90,8 @@ struct Forming {
         channels = divide_up(from, kernels.lanes) * kernels.lanes;
         plane = static_cast<std::size_t>(channels) * kernels.out_pack;
         arranged = 9 * plane;
-        point = winograd.is_half ? plane / 2 : plane;
+        point = (winograd.is_half ? plane / 2 : plane) +
+                static_cast<std::size_t>(winograd.extra_rows * kernels.out_pack);
         transformed = static_cast<std::size_t>(n * n) * point;
     }
     bool is_small() const {
@@ -135,7 +139,14 @@ PackedKernels NativeWeights::packed(std::size_t layer, const WinogradKernels& wi
         });
         forms[form] = packed;
     }
-    return {forms[form], is_transformed};
+    float& rms = rms_[layer];
+    if (rms == 0.0f) {
+        const auto count = static_cast<std::size_t>(weights.outputs) * weights.inputs * 9;
+        const float* kernel = weights.kernel.get();
+        rms = static_cast<float>(
+            std::sqrt(dot(kernel, kernel, count, pool) / static_cast<double>(count)));
+    }
+    return {forms[form], is_transformed, rms};
 }
 
 std::size_t NativeWeights::memory_bytes() const {

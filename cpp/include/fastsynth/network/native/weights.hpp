@@ -42,6 +42,7 @@ struct ConvWeights {
 struct PackedKernels {
     std::shared_ptr<const Buffer<float>> data;
     bool is_transformed = false;
+    float rms = 1.0f;  ///< of the plain weights
 };
 
 class NativeWeights {
@@ -82,6 +83,7 @@ class NativeWeights {
     std::vector<ConvWeights> layers_;
     std::array<float, 12> normalise_;
     std::vector<Buffer<float>> biases_;
+    std::vector<float> rms_;  // of each layer's kernel; 0 until it is first packed
     Buffer<float> first_forward_, first_backward_;
     mutable std::mutex mutex_;
     /// [layer][direction][form]; forms: transformed for m = 4, for m = 6, for m = 4 in bfloat16,
