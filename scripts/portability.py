@@ -52,7 +52,9 @@ def clang() -> bool | None:
     if shutil.which("clang++") is None:
         return None
     program = build("clang", "-DCMAKE_CXX_COMPILER=clang++")
-    return all(run([str(program)], kernels) for kernels in ("portable", "avx2", "avx512", "avx512pairs"))
+    return all(
+        run([str(program)], kernels) for kernels in ("portable", "avx2", "avx512", "avx512pairs")
+    )
 
 
 def aarch64() -> bool | None:

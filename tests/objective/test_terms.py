@@ -120,7 +120,7 @@ def test_gram_gradient_product(pool: _core.ThreadPool) -> None:
 
 @pytest.mark.parametrize("scale", [1e-20, 1.0, 1e12])
 def test_gram_gradient_product_by_pairs(scale: float, pool: _core.ThreadPool) -> None:
-    """With the features' RMS known, some kernel sets form it otherwise: features as after a ReLU."""
+    """With the features' RMS known, some kernel sets form it otherwise. Features as of a ReLU."""
     rng = np.random.default_rng(3)
     for channels, height, width in reference.SHAPES:
         f = np.maximum(rng.standard_normal((channels, height, width), dtype=np.float32), 0)
