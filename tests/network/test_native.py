@@ -308,6 +308,15 @@ def test_threads_share_network_and_pool() -> None:
 # ---- memory ----
 
 
+def test_sizes_that_no_memory_holds_are_refused() -> None:
+    architecture, arrays = make_chain(CASES[1])
+    network = NativeNetwork(architecture, arrays)
+    for size in ((1 << 35, 1 << 35), (64, (1 << 20) + 1)):
+        with pytest.raises(NetworkError, match="too large; a side has at most 1048576"):
+            network.bound_bytes(*size, ["layer0"])
+    assert network.bound_bytes(1 << 20, 1 << 20, ["layer0"]) > 1 << 45
+
+
 def extra_rows() -> int:
     """Products by pairs keep a row of sums beside the transformed weights' rows of channels."""
     return 1 if _core.kernel_set() == "avx512pairs" else 0

@@ -149,6 +149,8 @@ def test_forged_contents(tmp_path: Path, change: Any) -> None:
         lambda result: result["history"].update(parts={"a": 1}),
         lambda result: result.update(names=["content"]),
         lambda result: result.update(average={"array": 2}),
+        lambda result: result.update(evaluations=10**400),
+        lambda result: result.update(iterations=-1),
     ],
 )
 def test_forged_levels(written: Path, change: Any) -> None:

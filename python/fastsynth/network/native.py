@@ -32,6 +32,8 @@ __all__ = ["NATIVE_PRECISIONS", "BoundNativeNetwork", "NativeNetwork"]
 
 NATIVE_PRECISIONS = ("exact", "fast", "mixed")
 
+LARGEST_SIDE = 1 << 20  # px: above, counts of bytes could leave 64 bits
+
 
 class NativeNetwork(Closing):
     """A network with its weights, run by the native kernels. Threads may share it.
@@ -240,6 +242,11 @@ class NativeNetwork(Closing):
             raise NetworkError(
                 f"an image of {width} × {height} pixels leaves nothing at {ordered[-1]}; it needs "
                 f"at least {smallest} × {smallest}: use a larger image or a shallower layer"
+            )
+        if max(height, width) > LARGEST_SIDE:
+            raise NetworkError(
+                f"an image of {width} × {height} pixels is too large; a side has at most "
+                f"{LARGEST_SIDE} pixels: use a smaller size"
             )
         return ordered
 

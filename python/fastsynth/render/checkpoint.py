@@ -360,6 +360,9 @@ def read_position(file: BinaryIO, header: Mapping[str, Any]) -> Position:
         ) from error
 
 
+LARGEST_COUNT = 1 << 53  # exact in float64, which estimates are made in
+
+
 def check_result(run: RunResult, level: Level) -> None:
     """A level's picture must be one, of a size that can be that of the level."""
     x = run.x
@@ -371,6 +374,8 @@ def check_result(run: RunResult, level: Level) -> None:
     average = run.average
     if average is not None and (average.shape, average.dtype) != (x.shape, x.dtype):
         raise DamagedError("the average picture of a level is not like its picture")
+    if not (0 <= run.evaluations <= LARGEST_COUNT and 0 <= run.iterations <= LARGEST_COUNT):
+        raise DamagedError("the evaluations of a level are no count")
 
 
 def check_history(history: History) -> None:
