@@ -156,7 +156,8 @@ struct Paired {
         return result;
     }
 
-    /// RMS of a tile over that of its V, which `scale` counts with.
+    /// What brings the RMS of V to that of a tile, as `scale` takes it, where parts of the tile lie
+    /// outside the picture: the value of least error on small pictures (tests' random networks).
     static constexpr float usual_gain = 0.45f;
 
     /// The power of two that brings a tile to the size of the weights. V and U grow differently by

@@ -207,20 +207,28 @@ struct Convolve {
         };
 
         // Squares leave the range of float32 early: a sum of 0 may have been something, infinity a
-        // number. Such tiles are measured again, divided by their largest value.
+        // number. Such tiles (scale 0, meanwhile) are measured again, divided by their largest
+        // value; the others keep their scales, which must not depend on who shares their task.
         const double values = double(points) * conv.in_blocks * lanes;
-        for (int t = 0; t < task.tiles; ++t) scales.inverse[t] = 1.0f;
+        for (int t = 0; t < task.tiles; ++t) {
+            scales.scale[t] = 0.0f;
+            scales.inverse[t] = 1.0f;
+        }
         for (bool again = false;; again = true) {
             measure(squares);
-            bool is_safe = true;
+            bool is_done = true;
             for (int t = 0; t < task.tiles; ++t) {
+                if (scales.scale[t] > 0.0f) continue;
                 double sum = 0.0;
                 for (int lane = 0; lane < lanes; ++lane) sum += sums[t * lanes + lane];
-                is_safe = is_safe && sum > 1e-25 && sum < 1e35;
-                scales.scale[t] = Products::scale(
-                    std::sqrt(sum / values) / double(scales.inverse[t]), conv.weights_rms);
+                if (again || (sum > 1e-25 && sum < 1e35)) {
+                    scales.scale[t] = Products::scale(
+                        std::sqrt(sum / values) / double(scales.inverse[t]), conv.weights_rms);
+                } else {
+                    is_done = false;
+                }
             }
-            if (is_safe || again) break;
+            if (is_done) break;
             measure(most);
             for (int t = 0; t < task.tiles; ++t) {
                 float largest = 0.0f;
