@@ -105,6 +105,21 @@ def test_gram_of_many_positions_stays_accurate(pool: _core.ThreadPool) -> None:
     np.testing.assert_array_equal(found, found.T)
 
 
+@pytest.mark.parametrize("scale", [1e-15, 1.0, 1e12])
+def test_gram_of_channels_of_zeros(scale: float, pool: _core.ThreadPool) -> None:
+    """Nothing in, nothing out, to the bit; the other channels as exact as without them."""
+    rng = np.random.default_rng(4)
+    for channels, height, width in reference.SHAPES:
+        f = np.float32(scale) * rng.random((channels, height, width), dtype=np.float32)
+        f[::3] = 0
+        expected = reference.gram(f)
+        for block in (b for b in reference.BLOCKS if channels % b == 0):
+            found = _core.gram(reference.to_blocked(f, block), pool, block)
+            assert not found[::3].any()
+            assert not found[:, ::3].any()
+            assert np.abs(found - expected).max() <= LIMIT * expected.max()
+
+
 def test_gram_gradient_product(pool: _core.ThreadPool) -> None:
     rng = np.random.default_rng(2)
     for channels, height, width in reference.SHAPES:

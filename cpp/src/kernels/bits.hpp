@@ -2,6 +2,8 @@
 // *.isa.cpp files only.
 #pragma once
 
+#include <utility>
+
 #include "simd.hpp"
 
 #if defined(__AVX2__)
@@ -83,6 +85,25 @@ inline float sum_lanes(Floats v) {
 #else
     return (v[0] + v[2]) + (v[1] + v[3]);
 #endif
+}
+
+/// Lane l of the result has a[l] + a[l ^ step], or the same of b where l & step.
+template <int step, int... l>
+FASTSYNTH_INLINE Floats add_neighbours(Floats a, Floats b, std::integer_sequence<int, l...>) {
+    return shuffle<l + (l & step ? lanes : 0)...>(a, b) +
+           shuffle<(l ^ step) + (l & step ? lanes : 0)...>(a, b);
+}
+
+/// Lane k of the result is the sum of the lanes of v[k]; v is used up.
+template <int step = 1>
+FASTSYNTH_INLINE Floats sum_each(Floats (&v)[lanes]) {
+    if constexpr (step == lanes) {
+        return v[0];
+    } else {
+        FASTSYNTH_UNROLL for (int k = 0; k < lanes / (2 * step); ++k) v[k] =
+            add_neighbours<step>(v[2 * k], v[2 * k + 1], std::make_integer_sequence<int, lanes>());
+        return sum_each<2 * step>(v);
+    }
 }
 
 /// Writes past the caches. p is aligned to a vector. Call `fence` before other threads may read.

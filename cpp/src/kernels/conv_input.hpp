@@ -14,6 +14,17 @@
 namespace fastsynth {
 namespace FASTSYNTH_KERNEL_SET {
 
+/// Rows of a tile. Each has a pointer of its own, hidden from the compiler, which would otherwise
+/// keep the address of every pixel in memory.
+template <class T>
+struct TileRows {
+    void move(const T* first, std::ptrdiff_t stride) {
+        for (int i = 0; i < most; ++i) row[i] = hidden(first + i * stride);
+    }
+    static constexpr int most = 8;
+    const T* row[most] = {};
+};
+
 /// [H][W][B] as it is.
 struct PlainReader {
     PlainReader(const ConvInput& input, int block, int height, int width)
@@ -24,10 +35,10 @@ struct PlainReader {
     /// Rows and columns below these may be read by `at`.
     int safe_height() const { return height_; }
     int safe_width() const { return width_; }
-    void move(int y, int x) { tile_ = map_ + (std::ptrdiff_t(y) * width_ + x) * lanes; }
-    FASTSYNTH_INLINE Floats at(int i, int j) const {
-        return load(tile_ + (std::size_t(i) * width_ + j) * lanes);
+    FASTSYNTH_INLINE void move(int y, int x) {
+        tile_.move(map_ + (std::ptrdiff_t(y) * width_ + x) * lanes, std::ptrdiff_t(width_) * lanes);
     }
+    FASTSYNTH_INLINE Floats at(int i, int j) const { return load(tile_.row[i] + j * lanes); }
     Floats bounded(int y, int x) const {
         if (y < 0 || x < 0 || y >= height_ || x >= width_) return Floats{};
         return load(map_ + (std::size_t(y) * width_ + x) * lanes);
@@ -36,7 +47,7 @@ struct PlainReader {
   private:
     int height_, width_;
     const float* map_;
-    const float* tile_ = nullptr;
+    TileRows<float> tile_;
 };
 
 /// bits & map: the cotangent of the deepest tap.
@@ -48,12 +59,13 @@ struct MaskedReader {
 
     int safe_height() const { return plain_.safe_height(); }
     int safe_width() const { return plain_.safe_width(); }
-    void move(int y, int x) {
+    FASTSYNTH_INLINE void move(int y, int x) {
         plain_.move(y, x);
-        tile_ = bits_ + (std::ptrdiff_t(y) * width_ + x) * std::ptrdiff_t(sizeof(Bits));
+        constexpr std::ptrdiff_t bytes = sizeof(Bits);
+        tile_.move(bits_ + (std::ptrdiff_t(y) * width_ + x) * bytes, width_ * bytes);
     }
     FASTSYNTH_INLINE Floats at(int i, int j) const {
-        return select(load_bits(tile_, std::size_t(i) * width_ + j), plain_.at(i, j));
+        return select(load_bits(tile_.row[i], j), plain_.at(i, j));
     }
     Floats bounded(int y, int x) const {
         if (y < 0 || x < 0 || y >= plain_.safe_height() || x >= width_) return Floats{};
@@ -64,7 +76,7 @@ struct MaskedReader {
     PlainReader plain_;
     int width_;
     const std::uint8_t* bits_;
-    const std::uint8_t* tile_ = nullptr;
+    TileRows<std::uint8_t> tile_;
 };
 
 /// route & upsample2(pooled): the gradient of pooling and the ReLU before it. An odd last row or
@@ -79,13 +91,16 @@ struct UpsampleReader {
 
     int safe_height() const { return 2 * half_height_; }
     int safe_width() const { return 2 * half_width_; }
-    void move(int y, int x) {  // y, x odd: row y + i lies in pooled row (y >> 1) + (i + 1) / 2
-        tile_ = pooled_ + (std::ptrdiff_t(y >> 1) * half_width_ + (x >> 1)) * lanes;
-        tile_bits_ = bits_ + (std::ptrdiff_t(y) * width_ + x) * std::ptrdiff_t(sizeof(Bits));
+    FASTSYNTH_INLINE void move(int y, int x) {
+        tile_.move(pooled_ + (std::ptrdiff_t(y >> 1) * half_width_ + (x >> 1)) * lanes,
+                   std::ptrdiff_t(half_width_) * lanes);
+        constexpr std::ptrdiff_t bytes = sizeof(Bits);
+        tile_bits_.move(bits_ + (std::ptrdiff_t(y) * width_ + x) * bytes, width_ * bytes);
     }
     FASTSYNTH_INLINE Floats at(int i, int j) const {
-        return select(load_bits(tile_bits_, std::size_t(i) * width_ + j),
-                      load(tile_ + (std::size_t((i + 1) / 2) * half_width_ + (j + 1) / 2) * lanes));
+        // y, x odd: row y + i lies in pooled row (y >> 1) + (i + 1) / 2.
+        return select(load_bits(tile_bits_.row[i], j),
+                      load(tile_.row[(i + 1) / 2] + (j + 1) / 2 * lanes));
     }
     Floats bounded(int y, int x) const {
         if (y < 0 || x < 0 || y >= safe_height() || x >= safe_width()) return Floats{};
@@ -97,8 +112,8 @@ struct UpsampleReader {
     int half_height_, half_width_, width_;
     const float* pooled_;
     const std::uint8_t* bits_;
-    const float* tile_ = nullptr;
-    const std::uint8_t* tile_bits_ = nullptr;
+    TileRows<float> tile_;
+    TileRows<std::uint8_t> tile_bits_;
 };
 
 /// Both: a tapped layer that is also pooled.
@@ -108,7 +123,7 @@ struct SumReader {
 
     int safe_height() const { return upsampled_.safe_height(); }
     int safe_width() const { return upsampled_.safe_width(); }
-    void move(int y, int x) {
+    FASTSYNTH_INLINE void move(int y, int x) {
         masked_.move(y, x);
         upsampled_.move(y, x);
     }

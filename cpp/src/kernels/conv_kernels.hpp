@@ -80,6 +80,7 @@ struct ConvTask {
 /// Winograd F(m×m, 3×3) for one m. n = m + 2 is the edge of an input tile.
 struct WinogradKernels {
     int m;
+    int tiles;       ///< that one micro-kernel handles at most
     bool is_half;    ///< V and U hold bfloat16: two input channels in a word of 32 bits
     int extra_rows;  ///< rows of [out_pack] that follow those of the channels at a point of U
     /// Floats of scratch memory that a task of so many tiles needs.
@@ -142,7 +143,6 @@ struct ConvKernels {
     int lanes;       ///< B
     int mask_bytes;  ///< bytes per B bits
     int out_pack;    ///< output channels that one micro-kernel makes, a multiple of B
-    int tile_pack;   ///< tiles that one micro-kernel handles at most
     const WinogradKernels* winograd4;  ///< F(4×4, 3×3): relative error 3e-7 to 1e-6
     const WinogradKernels*
         winograd6;  ///< F(6×6, 3×3): a fifth less arithmetic, four times the error

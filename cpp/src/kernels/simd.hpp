@@ -43,6 +43,24 @@ inline Floats load(const float* p) {
 inline void store(float* p, Floats v) { std::memcpy(p, &v, sizeof v); }
 inline Floats broadcast(float x) { return x - Floats{}; }
 
+/// v, not joined with a sum that it goes into to a multiply-add. Where additions have pipes of
+/// their own, a product that two sums need is one instruction for the multiplying pipes then, not
+/// two.
+inline Floats apart(Floats v) {
+#if defined(FASTSYNTH_ADDITION_PIPES)
+    asm("" : "+v"(v));
+#endif
+    return v;
+}
+
+/// p, which the compiler does not know any more to be the value of an expression: sums with it are
+/// then made where they are used, in the operands of instructions.
+template <class T>
+FASTSYNTH_INLINE T* hidden(T* p) {
+    asm("" : "+r"(p));
+    return p;
+}
+
 /// The 32-bit lanes I... of a and b together, where those of b are counted on from those of a.
 template <int... I, class Vector>
 inline Vector shuffle(Vector a, Vector b) {

@@ -15,10 +15,10 @@
 // next block.
 //
 // Rounding errors follow |x|² + |y|² rather than |x| |y|, so x and y must be of one size. Each tile
-// of V is scaled by a power of two that brings its RMS to the weights' (`find_scales`), and scaled
-// back at the end. And x₁ x₂ must not add up: channels have means. So every other block's channels
-// change their signs at random, in V and in U. What is left is an error of 1.3 to 2 times that of
-// plain products, by layer (bench/README.md).
+// of V is scaled by a power of two that brings its RMS to the weights' (winograd_scales.hpp), and
+// scaled back at the end. And x₁ x₂ must not add up: channels have means. So every other block's
+// channels change their signs at random, in V and in U. What is left is an error of 1.3 to 1.8
+// times that of plain products, by layer (bench/README.md).
 //
 // A tile of zeros still gives zeros: the sum of y₁ y₂ is formed in the order of the products, and
 // equals theirs to the bit.
@@ -33,6 +33,11 @@ namespace {
 
 /// Channels of a block whose pairs the second vector of outputs takes Winograd's way.
 constexpr bool is_third(int c) { return c % 3 == 2; }
+constexpr Bits third_bits() {
+    unsigned bits = 0;
+    for (int c = 0; c < lanes; ++c) bits |= unsigned(is_third(c)) << c;
+    return static_cast<Bits>(bits);
+}
 
 /// What the next call will read, fetched to L2 meanwhile: the processor's own prefetching ends with
 /// each page of 4 KiB, and memory is ten times as far as these products can wait.
@@ -118,6 +123,8 @@ struct Paired {
     static constexpr int extra_rows = 1;
     static constexpr bool is_paired = true;
     static constexpr auto multiply = make_pairs_table(std::make_integer_sequence<int, tiles>());
+    /// Lanes whose pairs the second vector of outputs takes Winograd's way.
+    static constexpr Bits second_lanes = third_bits();
 
     static FASTSYNTH_INLINE void put(float* V, Floats v) { store(V, v); }
 
@@ -156,27 +163,17 @@ struct Paired {
         return result;
     }
 
-    /// What brings the RMS of V to that of a tile, as `scale` takes it, where parts of the tile lie
-    /// outside the picture: the value of least error on small pictures (tests' random networks).
-    static constexpr float usual_gain = 0.45f;
-
-    /// The power of two that brings a tile to the size of the weights. V and U grow differently by
-    /// their transforms, and pictures are smoother than noise: 0.12 had the least error over the
-    /// layers of VGG16, forward (whose best would be 0.2) and backward (0.1).
-    static float scale(double input_rms, double weights_rms) {
-        const double ratio = 0.12 * weights_rms / input_rms;
-        if (!(ratio > 0.0) || !std::isfinite(ratio)) return 1.0f;  // zeros, or no numbers at all
-        const int exponent = static_cast<int>(std::lround(std::log2(ratio)));
+    /// The power of two that brings V of a tile to the size of the weights. U of random kernels
+    /// would have 0.56 of their RMS; pictures are smoother than noise, which leaves V uneven: 0.45
+    /// had the least error over the layers of VGG16, forward and backward.
+    static float scale(double mean_square, double weights_rms) {
+        const double squared = 0.45 * 0.45 * weights_rms * weights_rms / mean_square;
+        // Zeros, or no numbers at all.
+        if (!(squared > 0.0) || !std::isfinite(squared)) return 1.0f;
+        // ⌊log₂(2 s²) / 2⌋ is log₂ s, rounded.
+        const int twice = std::ilogb(2.0 * squared);
+        const int exponent = twice >= 0 ? twice / 2 : (twice - 1) / 2;
         return std::ldexp(1.0f, exponent < -100 ? -100 : exponent > 100 ? 100 : exponent);
-    }
-
-    /// Sums over the lanes of v: all of them, and those that `is_third`.
-    static void sum_lanes(Floats v, float& all, float& third) {
-        all = third = 0.0f;
-        for (int lane = 0; lane < lanes; ++lane) {
-            all += v[lane];
-            if (is_third(lane)) third += v[lane];
-        }
     }
 };
 

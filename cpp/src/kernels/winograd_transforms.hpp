@@ -1,9 +1,12 @@
 // The one-dimensional transforms Bᵀ d and Aᵀ M of winograd_points.hpp, written out for vectors.
 //
 // Points come in pairs ±p, so rows i and i+1 share their even and odd parts: Bᵀ row(±p) = even(p) ±
-// p · odd(p), where the parts are products of (x² - q²) over the other pairs q. Likewise Aᵀ needs
-// only the sums and differences of each pair.
+// p · odd(p), where the parts are products of (x² - q²) over the other pairs q. The first row and
+// the last, of 0 and infinity, make a pair, too. Likewise Aᵀ needs only the sums and differences of
+// each pair.
 #pragma once
+
+#include <utility>
 
 #include "simd.hpp"
 #include "winograd_points.hpp"
@@ -20,16 +23,20 @@ struct Winograd<4> : WinogradPoints<4> {
     static constexpr float p = a, q = b, pp = a * a, qq = b * b, ppp = a * a * a, qqq = b * b * b;
     static constexpr float sum = a * a + b * b, product = a * a * b * b;
 
-    /// r = Bᵀ d, six values each.
-    static FASTSYNTH_INLINE void input(const Floats* d, Floats* r) {
-        const Floats even_p = d[4] - qq * d[2], odd_p = p * (d[3] - qq * d[1]);
-        const Floats even_q = d[4] - pp * d[2], odd_q = q * (d[3] - pp * d[1]);
-        r[0] = (d[4] - sum * d[2]) + product * d[0];
-        r[1] = even_p + odd_p;
-        r[2] = even_p - odd_p;
-        r[3] = even_q + odd_q;
-        r[4] = even_q - odd_q;
-        r[5] = (d[5] - sum * d[3]) + product * d[1];
+    /// Two of the six values of Bᵀ d, times `scale` (a number or a vector): of the points 0 and
+    /// infinity (pair 0), ±p (1) or ±q (2).
+    template <int pair, class Scale, class Values>
+    static FASTSYNTH_INLINE void input(Scale scale, Values d, Floats& first, Floats& last) {
+        if constexpr (pair == 0) {
+            first = (scale * d(4) - (scale * sum) * d(2)) + (scale * product) * d(0);
+            last = (scale * d(5) - (scale * sum) * d(3)) + (scale * product) * d(1);
+        } else {
+            constexpr float point = pair == 1 ? p : q, other = pair == 1 ? qq : pp;
+            const Floats even = scale * d(4) - (scale * other) * d(2);
+            const Floats odd = apart((scale * point) * (d(3) - other * d(1)));
+            first = even + odd;
+            last = even - odd;
+        }
     }
 
     /// y = Aᵀ s, six sums to four outputs.
@@ -50,20 +57,24 @@ struct Winograd<6> : WinogradPoints<6> {
     /// Coefficients of (x² - aa)(x² - bb)(x² - cc) = x⁶ - s1 x⁴ + s2 x² - s3.
     static constexpr float s1 = aa + bb + cc, s2 = aa * bb + aa * cc + bb * cc, s3 = aa * bb * cc;
 
-    /// Rows ±p from the even and odd part of (x² - qq)(x² - rr) x.
-    static FASTSYNTH_INLINE void pair(const Floats* d, float p, float qq, float rr, Floats* r) {
-        const Floats even = (d[6] - (qq + rr) * d[4]) + (qq * rr) * d[2];
-        const Floats odd = p * ((d[5] - (qq + rr) * d[3]) + (qq * rr) * d[1]);
-        r[0] = even + odd;
-        r[1] = even - odd;
-    }
-
-    static FASTSYNTH_INLINE void input(const Floats* d, Floats* r) {
-        r[0] = (d[6] - s1 * d[4]) + (s2 * d[2] - s3 * d[0]);
-        pair(d, a, bb, cc, r + 1);
-        pair(d, b, aa, cc, r + 3);
-        pair(d, c, aa, bb, r + 5);
-        r[7] = (d[7] - s1 * d[5]) + (s2 * d[3] - s3 * d[1]);
+    /// As for m = 4; pairs 1 to 3 are ±a, ±b, ±c.
+    template <int pair, class Scale, class Values>
+    static FASTSYNTH_INLINE void input(Scale scale, Values d, Floats& first, Floats& last) {
+        if constexpr (pair == 0) {
+            first =
+                (scale * d(6) - (scale * s1) * d(4)) + ((scale * s2) * d(2) - (scale * s3) * d(0));
+            last =
+                (scale * d(7) - (scale * s1) * d(5)) + ((scale * s2) * d(3) - (scale * s3) * d(1));
+        } else {
+            // The even and odd part of (x² - qq)(x² - rr) x.
+            constexpr float p = pair == 1 ? a : pair == 2 ? b : c;
+            constexpr float qq = pair == 1 ? bb : aa, rr = pair == 3 ? bb : cc;
+            const Floats even =
+                (scale * d(6) - (scale * (qq + rr)) * d(4)) + (scale * (qq * rr)) * d(2);
+            const Floats odd = apart((scale * p) * ((d(5) - (qq + rr) * d(3)) + (qq * rr) * d(1)));
+            first = even + odd;
+            last = even - odd;
+        }
     }
 
     static FASTSYNTH_INLINE void output(const Floats* s, Floats* y) {
@@ -80,23 +91,38 @@ struct Winograd<6> : WinogradPoints<6> {
     }
 };
 
-/// Both dimensions of the input transform: load(row, column) gives the tile's values, store(point,
-/// value) takes Bᵀ d B at point = row * n + column.
-template <class W, class Load, class Store>
-FASTSYNTH_INLINE void transform_input_tile(Load load_value, Store store_value) {
+/// Calls work(std::integral_constant<int, i>()) for each i of the sequence.
+template <class Work, int... i>
+FASTSYNTH_INLINE void each_constant(Work work, std::integer_sequence<int, i...>) {
+    (work(std::integral_constant<int, i>()), ...);
+}
+
+/// Both dimensions of the input transform: load(row, column) gives the tile's values; into(row)
+/// gives what takes (column, value) of scale · Bᵀ d B. Two rows at a time, which fit the registers;
+/// values are loaded anew for each.
+template <class W, class Scale, class Load, class Into>
+FASTSYNTH_INLINE void transform_input_tile(Scale scale, Load load_value, Into into) {
     constexpr int n = W::n;
-    Floats rows[n][n];
-    FASTSYNTH_UNROLL for (int j = 0; j < n; ++j) {
-        Floats d[n], r[n];
-        FASTSYNTH_UNROLL for (int i = 0; i < n; ++i) d[i] = load_value(i, j);
-        W::input(d, r);
-        FASTSYNTH_UNROLL for (int i = 0; i < n; ++i) rows[i][j] = r[i];
-    }
-    FASTSYNTH_UNROLL for (int i = 0; i < n; ++i) {
-        Floats r[n];
-        W::input(rows[i], r);
-        FASTSYNTH_UNROLL for (int j = 0; j < n; ++j) store_value(i * n + j, r[j]);
-    }
+    constexpr auto pairs = std::make_integer_sequence<int, n / 2>();
+    const auto place = [](int pair, bool is_last) {
+        return is_last ? (pair == 0 ? n - 1 : 2 * pair) : (pair == 0 ? 0 : 2 * pair - 1);
+    };
+    const auto two_rows = [&](auto row_pair) {
+        Floats rows[2][n];
+        FASTSYNTH_UNROLL for (int j = 0; j < n; ++j) W::template input<row_pair>(
+            scale, [&](int i) { return load_value(i, j); }, rows[0][j], rows[1][j]);
+        FASTSYNTH_UNROLL for (int half = 0; half < 2; ++half) {
+            const auto store_value = into(place(row_pair, half == 1));
+            const auto two_columns = [&](auto pair) {
+                Floats first, last;
+                W::template input<pair>(1.0f, [&](int j) { return rows[half][j]; }, first, last);
+                store_value(place(pair, false), first);
+                store_value(place(pair, true), last);
+            };
+            each_constant(two_columns, pairs);
+        }
+    };
+    each_constant(two_rows, pairs);
 }
 
 /// Both dimensions of the output transform: load(point) gives the sums, `out` takes Aᵀ s A.

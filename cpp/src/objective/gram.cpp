@@ -93,6 +93,20 @@ std::vector<int> stripes(int panels, int parts) {
     return bounds;
 }
 
+/// In float64, eight sums at a time, lest each addition wait for the last.
+double sum_of_squares(const float* values, std::size_t count) {
+    double sums[8] = {};
+    std::size_t i = 0;
+    for (; i + 8 <= count; i += 8)
+        for (std::size_t k = 0; k < 8; ++k) {
+            const double value = values[i + k];
+            sums[k] += value * value;
+        }
+    for (; i < count; ++i) sums[0] += static_cast<double>(values[i]) * values[i];
+    return ((sums[0] + sums[1]) + (sums[2] + sums[3])) +
+           ((sums[4] + sums[5]) + (sums[6] + sums[7]));
+}
+
 void check(const FeatureMap& f) {
     require(f.channels > 0 && f.positions() > 0 && f.block > 0 && f.channels % f.block == 0,
             "cannot take the Gram matrix of ", f.channels, " x ", f.height, " x ", f.width,
@@ -125,6 +139,10 @@ void GramProduct::gram(const FeatureMap& f, float* gram, ThreadPool& pool) {
                         ? nullptr
                         : reserve(chunks_, chunk_floats * static_cast<std::size_t>(pool.threads()));
     float* sums = reserve(sums_, plan.slabs * line * line);
+    const GramPairs* pairs = gram_pairs();
+    const std::size_t x_x_floats = pairs ? pairs->sums * line : 0;
+    float* x_x =
+        pairs ? reserve(x_x_, x_x_floats * static_cast<std::size_t>(pool.threads())) : nullptr;
 
     pool.run(slabs * count, [&](std::int64_t task, int worker) {
         const auto slab = static_cast<std::size_t>(task % slabs);
@@ -140,7 +158,12 @@ void GramProduct::gram(const FeatureMap& f, float* gram, ThreadPool& pool) {
                 kernels.pack(f, begin, size, packed);
                 part = {packed, size * lanes, size, panels};
             }
-            kernels.multiply(part, first, last, slab_sums, begin != start);
+            if (pairs) {
+                pairs->multiply(part, first, last, slab_sums, begin != start,
+                                x_x + x_x_floats * static_cast<std::size_t>(worker));
+            } else {
+                kernels.multiply(part, first, last, slab_sums, begin != start);
+            }
         }
     });
 
@@ -195,14 +218,14 @@ void GramProduct::apply(const FeatureMap& f, const float* d, double scale, const
         float* to = begin_of(index);
         for (std::size_t i = 0; i < line; ++i, to += width) {
             const std::size_t row = pairs ? pairs->channel(i, line) : i;
-            for (std::size_t j = 0; j < width; ++j) {
-                to[j] = row < channels && column + j < channels
-                            ? static_cast<float>(
-                                  scale * static_cast<double>(d[row * channels + column + j]))
-                            : 0.0f;
-                squares[index] += static_cast<double>(to[j]) * to[j];
-            }
+            const std::size_t known =
+                row < channels && column < channels ? std::min(width, channels - column) : 0;
+            const float* from = d + row * channels + column;
+            for (std::size_t j = 0; j < known; ++j)
+                to[j] = static_cast<float>(scale * static_cast<double>(from[j]));
+            std::fill(to + known, to + width, 0.0f);
         }
+        if (pairs) squares[index] = sum_of_squares(begin_of(index), line * width);
     });
     float inverse = 1.0f;
     if (pairs) {
@@ -227,7 +250,8 @@ void GramProduct::apply(const FeatureMap& f, const float* d, double scale, const
     const std::size_t chunk = std::clamp<std::size_t>(fair, 32, largest);
     const std::size_t chunk_floats = line * chunk;
     const auto workers = static_cast<std::size_t>(pool.threads());
-    float* x_x = pairs ? reserve(x_x_, chunk * workers) : nullptr;
+    const std::size_t x_x_floats = pairs ? pairs->sums * chunk : 0;
+    float* x_x = pairs ? reserve(x_x_, x_x_floats * workers) : nullptr;
     float* chunks = nullptr;
     float* results = nullptr;
     if (!in_place) {
@@ -240,8 +264,8 @@ void GramProduct::apply(const FeatureMap& f, const float* d, double scale, const
                           size = std::min(chunk, positions - begin);
         const auto apply = [&](const Panels& part, float* to, std::size_t stride, bool adds) {
             if (pairs) {
-                pairs->apply(part, matrix, inverse, x_x + chunk * static_cast<std::size_t>(worker),
-                             to, stride, adds);
+                pairs->apply(part, matrix, inverse,
+                             x_x + x_x_floats * static_cast<std::size_t>(worker), to, stride, adds);
             } else {
                 kernels.apply(part, matrix, to, stride, adds);
             }

@@ -58,10 +58,13 @@ struct GramKernels {
 
 const GramKernels& gram_kernels();
 
-/// D F by pairs (kernels/gram.pairs.cpp), for processors whom that suits. D comes in column groups
+/// Both by pairs (kernels/gram.pairs.cpp), for processors whom that suits. D comes in column groups
 /// as for GramKernels::apply, in each of them one more row, and the rows of panels 2k and 2k + 1 in
 /// turns: channel c of the one, channel c of the other.
 struct GramPairs {
+    /// As GramKernels::multiply. x_x: memory for `sums` · count · lanes floats.
+    void (*multiply)(const Panels& f, int first, int last, float* sums, bool add, float* x_x);
+
     /// The channel that stands in a row of D, of so many.
     std::size_t (*channel)(std::size_t row, std::size_t channels);
 
@@ -69,9 +72,11 @@ struct GramPairs {
     /// group.
     void (*finish_matrix)(float* group, int count, int width, float scale);
 
-    /// As GramKernels::apply, times `inverse`. x_x: memory for a float for each position.
+    /// As GramKernels::apply, times `inverse`. x_x: memory for `sums` floats for each position.
     void (*apply)(const Panels& f, const float* matrix, float inverse, float* x_x, float* out,
                   std::size_t out_stride, bool add);
+
+    std::size_t sums;
 };
 
 /// Null where plain products are faster.

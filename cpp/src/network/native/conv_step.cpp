@@ -18,7 +18,14 @@ constexpr int seconds_per_worker = 8;
 /// is needed: 64 to 128 are equally fast.
 int preferred_group(int channels, bool is_transformed) {
     if (!is_transformed) return 72;
-    return channels <= 128 ? 42 : 84;
+    return channels <= 128 ? 45 : 84;
+}
+
+/// Groups of about so many tiles, in full micro-kernels of `most` tiles where there are many.
+int group_count(int tiles, int preferred, int most) {
+    const int full = std::max(1, (preferred + most / 2) / most) * most;
+    return tiles >= 16 * full ? (tiles + full - 1) / full
+                              : std::max(1, (tiles + preferred / 2) / preferred);
 }
 
 }  // namespace
@@ -35,14 +42,13 @@ ConvStep::ConvStep(std::string name, const Convolution& geometry, int in, int ou
     const int m = kernels.m;
     tiles_ = (conv.height + m - 1) / m * ((conv.width + m - 1) / m);
     packs_ = (conv.out_blocks * set.lanes + set.out_pack - 1) / set.out_pack;
-    const int preferred = preferred_group(in, conv.is_transformed);
-    groups_ = std::max(1, (tiles_ + preferred / 2) / preferred);
+    groups_ = group_count(tiles_, preferred_group(in, conv.is_transformed), kernels.tiles);
     parts_ = 1;
     if (groups_ < 16 * threads) {
         // Few groups: make their number a multiple of the threads, lest some wait while others
         // compute a last one, as long as each still fills a micro-kernel …
         const int rounded = (groups_ + threads - 1) / threads * threads;
-        if (tiles_ / rounded >= set.tile_pack) {
+        if (tiles_ / rounded >= kernels.tiles) {
             groups_ = rounded;
         } else if (groups_ < 4 * threads) {
             // … and else share the output channels, which costs each part an input transform of its
