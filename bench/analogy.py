@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from typing import Any
 
 import numpy as np
 
@@ -49,7 +50,7 @@ def main() -> None:
     a_prime, b = noise(side, 0), noise(side, 1)
     labels = np.where(a_prime[..., :1] > 128, (255, 0, 0), (0, 0, 255)).astype(np.uint8)
     others = np.where(b[..., :1] > 128, (255, 0, 0), (0, 0, 255)).astype(np.uint8)
-    calls = {
+    calls: dict[Any, Any] = {
         "artistic": (None, a_prime, b),
         "numbers": (labels, a_prime, others),
         "superres": (None, a_prime, b[::2, ::2]),

@@ -20,6 +20,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -71,7 +72,7 @@ def convolve_cases(image: Any, threads: int) -> Iterator[Case]:
         ("31 x 31", random),
     ):
         runs: dict[str, Run] = {
-            "fastsynth": lambda k=kernel: compose.convolve(image, k, threads=threads)
+            "fastsynth": partial(compose.convolve, image, kernel, threads=threads)
         }
         if HAVE_OPENCV:
             runs["opencv"] = opencv_filter(image, kernel)
@@ -96,9 +97,7 @@ def affine_cases(image: Any, threads: int) -> Iterator[Case]:
 
             matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), 17, 1.1)
             flag = {"bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC}[interpolation]
-            runs["opencv"] = lambda flag=flag, matrix=matrix: cv2.warpAffine(
-                image, matrix, (width, height), flags=flag
-            )
+            runs["opencv"] = partial(cv2.warpAffine, image, matrix, (width, height), flags=flag)
         if image.dtype == np.uint8:
             runs["pillow"] = pillow_affine(image, interpolation)
         yield Case(f"affine {interpolation}", runs)
@@ -111,7 +110,7 @@ def blend_cases(image: Any, threads: int) -> Iterator[Case]:
     rest = 1 - weights
     top = 255 if image.dtype == np.uint8 else 1
     modes = ("multiply", "screen", "darken", "difference", "add", "overlay", "soft-light", "color")
-    layers = [np.dstack([x, x[..., :1]]) for x in (image, other)]
+    layers: list[Any] = [np.dstack([x, x[..., :1]]) for x in (image, other)]
     curve = np.rint(255 * (np.arange(256) / 255) ** (1 / 1.2)).astype(np.uint8)
     runs: dict[str, dict[str, Run]] = {
         "mean": {"fastsynth": lambda: compose.blend(image, other, 0.3, threads=threads)},
@@ -126,7 +125,7 @@ def blend_cases(image: Any, threads: int) -> Iterator[Case]:
     }
     for mode in modes:
         runs[mode] = {
-            "fastsynth": lambda m=mode: compose.blend(image, other, 1, mode=m, threads=threads)
+            "fastsynth": partial(compose.blend, image, other, 1, mode=mode, threads=threads)
         }
     if HAVE_OPENCV:
         import cv2

@@ -62,7 +62,8 @@ class TorchRun:
         }
         weights = random_weights(ARCHITECTURES["vgg16"], TAPS[-1])
         self.format = torch.channels_last if kind else torch.contiguous_format
-        self.network = VGG16(weights).to(self.device).to(memory_format=self.format)
+        network: Any = VGG16(weights)  # for mypy, which does not know memory_format
+        self.network = network.to(device=self.device, memory_format=self.format)
         self.network.requires_grad_(requires_grad=False)
         self.scale = SCALE if self.precision == "fp16" else 1.0
         with torch.no_grad():

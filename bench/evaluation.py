@@ -4,13 +4,15 @@ VGG16 with max pooling, five style losses (Gram matrices of conv1_1 … conv5_1,
 loss (conv4_2, Eq. 7), everything float32 and with the same random weights, beside torch in eager
 mode (torch_reference.py). Each implementation lives in a process of its own, so that its peak
 memory is its own; they take turns, so that a change of the clock or a noisy neighbour meets all
-of them; and before anything is timed they must agree on loss and gradient.
+of them; and before anything is timed they must agree on loss and gradient. A turn is some
+evaluations one after another, as in an optimisation, and counts as their median; the one before
+them, which finds the caches and the other's threads as the last turn left them, does not count.
 
     python bench/evaluation.py --sizes 256 512 1024 --rounds 10
     python bench/evaluation.py --sizes 512 --implementations onnx native torch
 
 The ratio is the median over rounds of one over the other within a round, with its quartiles; each
-is compared with every torch in the run.
+is compared with every torch in the run, and native with onnx.
 
     native-fast     products in bfloat16 where the processor has them: a rough gradient
     torch           eager, as one writes it
@@ -144,7 +146,7 @@ def open_torch(name: str, size: int, threads: int) -> Evaluate:
 
 
 def work(implementation: str, size: int, threads: int, result: Path) -> None:
-    """A worker: writes loss and gradient to `result`, then times one evaluation per line read."""
+    """A worker: writes loss and gradient to `result`, then takes a turn per line read."""
     begun = time.perf_counter()
     if implementation in TORCH:
         evaluate = open_torch(implementation, size, threads)
@@ -154,12 +156,15 @@ def work(implementation: str, size: int, threads: int, result: Path) -> None:
     loss, gradient = evaluate(start)
     np.savez(result, loss=loss, gradient=gradient.reshape(start.shape))
     print(time.perf_counter() - begun, flush=True)
-    for _ in sys.stdin:
-        begun = time.perf_counter()
+    for count in sys.stdin:
         evaluate(start)
-        seconds = time.perf_counter() - begun
+        seconds = []
+        for _ in range(int(count)):
+            begun = time.perf_counter()
+            evaluate(start)
+            seconds.append(time.perf_counter() - begun)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(seconds, peak, flush=True)
+        print(peak, *seconds, flush=True)
 
 
 class Worker:
@@ -180,7 +185,8 @@ class Worker:
             env={**os.environ, **(KEEP_MEMORY if name.startswith("torch-") else {})},
             text=True,
         )
-        self.seconds: list[float] = []
+        self.turns: list[float] = []
+        self.best = float("inf")
         self.peak = 0.0
         self.opened = float(self._line()[0])
 
@@ -191,14 +197,14 @@ class Worker:
             raise SystemExit(f"the worker {self.name} died; its message is above")
         return line.split()
 
-    def run(self) -> None:
-        """One timed evaluation."""
+    def run(self, count: int) -> None:
+        """A turn of `count` timed evaluations."""
         assert self.process.stdin is not None
-        self.process.stdin.write("\n")
+        self.process.stdin.write(f"{count}\n")
         self.process.stdin.flush()
-        seconds, peak = map(float, self._line())
-        self.seconds.append(seconds)
-        self.peak = peak
+        self.peak, *seconds = map(float, self._line())
+        self.turns.append(statistics.median(seconds))
+        self.best = min(self.best, *seconds)
 
     def close(self) -> None:
         """Ends the process."""
@@ -207,26 +213,28 @@ class Worker:
         self.process.wait()
 
 
-def compare(size: int, rounds: int, threads: int, names: list[str]) -> None:
+def compare(size: int, rounds: int, count: int, threads: int, names: list[str]) -> None:
     """Runs all implementations in turns at one size and prints a line for each."""
     with tempfile.TemporaryDirectory() as folder:
         workers = [Worker(name, size, threads, Path(folder)) for name in names]
         results = {worker.name: dict(np.load(worker.result)) for worker in workers}
         for _ in range(rounds):
             for worker in workers:
-                worker.run()
+                worker.run(count)
         for worker in workers:
             worker.close()
     references = [worker for worker in workers if worker.name in TORCH] or workers[-1:]
+    onnx = [worker for worker in workers if worker.name == "onnx" and worker not in references]
     expected = results[references[-1].name]
     for worker in workers:
         line = (
             f"{size:5d} px  {worker.name:14s}"
-            f"  median {1e3 * statistics.median(worker.seconds):8.1f} ms"
-            f"  best {1e3 * min(worker.seconds):8.1f} ms  peak {worker.peak:6.0f} MB"
+            f"  median {1e3 * statistics.median(worker.turns):8.1f} ms"
+            f"  best {1e3 * worker.best:8.1f} ms  peak {worker.peak:6.0f} MB"
         )
-        for reference in [] if worker in references else references:
-            pairs = zip(worker.seconds, reference.seconds, strict=True)
+        others = [] if worker in references else references + (onnx if worker not in onnx else [])
+        for reference in others:
+            pairs = zip(worker.turns, reference.turns, strict=True)
             ratios = np.array([ours / theirs for ours, theirs in pairs])
             low, middle, high = np.quantile(ratios, (0.25, 0.5, 0.75))
             line += (
@@ -249,7 +257,10 @@ def main() -> None:
     """Parses the command line and compares."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=[256, 512, 1024], metavar="PIXELS")
-    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=10, help="turns (default: %(default)s)")
+    parser.add_argument(
+        "--count", type=int, default=3, help="evaluations that count, in a turn (default: 3)"
+    )
     parser.add_argument("--threads", type=int, default=2, help="default: %(default)s")
     parser.add_argument(
         "--implementations",
@@ -265,7 +276,9 @@ def main() -> None:
         work(arguments.worker, arguments.sizes[0], arguments.threads, arguments.result)
         return
     for size in arguments.sizes:
-        compare(size, arguments.rounds, arguments.threads, arguments.implementations)
+        compare(
+            size, arguments.rounds, arguments.count, arguments.threads, arguments.implementations
+        )
 
 
 if __name__ == "__main__":

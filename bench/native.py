@@ -187,11 +187,11 @@ def passes(options: argparse.Namespace, weights: Any) -> None:
                     times[name].append(taken)
                     spent = (time.process_time() - before) / options.threads
                     processor[name] = min(processor[name], spent)
-        own = [sum(taken) for taken in times["native"]]
+        own = [sum(turn) for turn in times["native"]]
         print(f"{size} px        forward  backward     both       cpu   native / this [quartiles]")
-        for name, taken in times.items():
-            forward, backward = (1e3 * min(t[i] for t in taken) for i in range(2))
-            both = [sum(t) for t in taken]
+        for name, turns in times.items():
+            forward, backward = (1e3 * min(t[i] for t in turns) for i in range(2))
+            both = [sum(t) for t in turns]
             ratios = [a / b for a, b in zip(own, both, strict=True)]
             low, middle, high = statistics.quantiles(ratios, n=4)
             print(

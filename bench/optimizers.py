@@ -18,6 +18,7 @@ import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy.optimize
@@ -172,7 +173,13 @@ def by_scipy(problem: Problem, evaluations: int) -> list[float]:
         losses.append(value)
         return value, gradient.astype(np.float64)
 
-    options = {"maxcor": 20, "ftol": 0.0, "gtol": 0.0, "maxfun": evaluations + 1, "maxiter": 10000}
+    options: Any = {
+        "maxcor": 20,
+        "ftol": 0.0,
+        "gtol": 0.0,
+        "maxfun": evaluations + 1,
+        "maxiter": 10000,
+    }
     start = problem.start.ravel().astype(np.float64)
     with contextlib.suppress(Enough):
         scipy.optimize.minimize(recorded, start, jac=True, method="L-BFGS-B", options=options)

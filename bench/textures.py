@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -66,7 +66,7 @@ def pictures(
         with Image.open(path) as image:
             side = exemplars.SIDE
             square = image.convert("RGB").crop((0, 0, side, side))
-        yield "stochastic", "water", np.asarray(square, np.float32) / 255
+        yield "stochastic", "water", np.asarray(square, np.float32) / np.float32(255)
 
 
 def scored(
@@ -90,7 +90,7 @@ def scored(
         yield Score(kind, name, method, seed, made.seconds, values)
 
 
-def mean_log(values: Sequence[float]) -> float:
+def mean_log(values: ArrayLike) -> float:
     """The geometric mean."""
     return math.exp(float(np.mean(np.log(values))))
 

@@ -6,7 +6,7 @@ at one, and the gradient with respect to the image by autograd.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -42,8 +42,9 @@ class VGG16(nn.Module):
         named = zip(self.names, self.body, strict=True)
         for name, module in [("normalize", self.normalize), *named]:
             if isinstance(module, nn.Conv2d):
-                module.weight.data = torch.from_numpy(weights[f"{name}.weight"])
-                module.bias.data = torch.from_numpy(weights[f"{name}.bias"])
+                for part in ("weight", "bias"):
+                    values = np.require(weights[f"{name}.{part}"], requirements="W")
+                    setattr(module, part, nn.Parameter(torch.from_numpy(values)))
         self.requires_grad_(requires_grad=False)
 
     def forward(self, image: torch.Tensor, layers: set[str]) -> dict[str, torch.Tensor]:
@@ -81,10 +82,10 @@ class Evaluation:
         compiled: bool = False,
         bf16: bool = False,
     ) -> None:
-        self.network = VGG16(weights)
+        network: Any = VGG16(weights)  # for mypy, which does not know memory_format
         self.bf16 = bf16
         self.format = torch.channels_last if channels_last else torch.contiguous_format
-        self.network.to(memory_format=self.format)
+        self.network = network.to(memory_format=self.format)
         self.loss = torch.compile(self._loss) if compiled else self._loss
         self.layers = {*style_layers, content_layer}
         self.content_layer = content_layer
@@ -98,6 +99,7 @@ class Evaluation:
         x = torch.from_numpy(image)[None].contiguous(memory_format=self.format).requires_grad_()
         loss = self.loss(x)
         loss.backward()
+        assert x.grad is not None
         return float(loss.detach()), np.ascontiguousarray(x.grad[0].numpy())
 
     def _loss(self, x: torch.Tensor) -> torch.Tensor:
