@@ -111,21 +111,20 @@ void test_convolution(const Shape& shape, const WinogradKernels& winograd, bool 
     const int packs = (to + kernels.out_pack - 1) / kernels.out_pack;
     const int channels = conv.in_blocks * kernels.lanes;
     const std::size_t plane = static_cast<std::size_t>(channels) * kernels.out_pack;
-    const std::size_t point = (winograd.is_half ? plane / 2 : plane) +
-                              winograd.extra_rows * kernels.out_pack;  // words of 32 bits
+    const std::size_t transformed_floats =
+        static_cast<std::size_t>(n * n) * winograd.weights_stride(channels);
 
     Guarded<float> plain(static_cast<std::size_t>(shape.outputs) * shape.inputs * 9, side);
     fill(plain);
     double squares = 0.0;
     for (float value : plain) squares += double(value) * value;
     conv.weights_rms = static_cast<float>(std::sqrt(squares / static_cast<double>(plain.size())));
-    Guarded<float> arranged(packs * 9 * plane, side), transformed(packs * n * n * point, side);
+    Guarded<float> arranged(packs * 9 * plane, side), transformed(packs * transformed_floats, side);
     for (int pack = 0; pack < packs; ++pack) {
         float* source = arranged.data() + pack * 9 * plane;
         kernels.arrange(plain.data(), shape.outputs, shape.inputs, is_backward, pack, source);
-        for (int row = 0; row < n; ++row)
-            winograd.transform_weights(source, channels, row,
-                                       transformed.data() + (pack * n + row) * n * point, point);
+        winograd.transform_weights(source, channels,
+                                   transformed.data() + pack * transformed_floats);
     }
     conv.weights = is_transformed ? transformed.data() : arranged.data();
 
@@ -179,10 +178,10 @@ void test_convolution(const Shape& shape, const WinogradKernels& winograd, bool 
          << (is_backward ? " backward" : " forward") << " of " << shape.inputs << "x"
          << shape.outputs << "x" << shape.height << "x" << shape.width;
     expect_close(what.str(), planar(out, to, shape, kernels.lanes), expected,
-                 winograd.is_half          ? 2e-2
-                 : winograd.m == 6         ? 2e-5
-                 : winograd.extra_rows > 0 ? 6e-6
-                                           : 3e-6);
+                 winograd.is_half     ? 2e-2
+                 : winograd.m == 6    ? 2e-5
+                 : winograd.is_paired ? 6e-6
+                                      : 3e-6);
 }
 
 /// Gram matrix and its product with features, of a blocked and of a planar map.

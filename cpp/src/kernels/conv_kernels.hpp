@@ -82,17 +82,16 @@ struct WinogradKernels {
     int m;
     int tiles;       ///< that one micro-kernel handles at most
     bool is_half;    ///< V and U hold bfloat16: two input channels in a word of 32 bits
-    int extra_rows;  ///< rows of [out_pack] that follow those of the channels at a point of U
+    bool is_paired;  ///< winograd.pairs.cpp: U of a point ends with a row of sums
     /// Floats of scratch memory that a task of so many tiles needs.
     std::size_t (*scratch_floats)(const Convolution&, int tiles);
     void (*run)(const Convolution&, const ConvTask&);
 
+    /// Words of 32 bits from one point of transformed kernels to the next.
+    std::size_t (*weights_stride)(int channels);
     /// Transforms the kernels of one pack of outputs from what `arrange` made, [channels][9]
-    /// [out_pack], to [n][channels + extra_rows][out_pack] (of half kernels [n][channels / 2]
-    /// [out_pack] words): row `row` of the n×n points, `stride` words of 32 bits from one point to
-    /// the next.
-    void (*transform_weights)(const float* arranged, int channels, int row, float* transformed,
-                              std::size_t stride);
+    /// [out_pack], to [n²][channels][out_pack], `weights_stride` apart.
+    void (*transform_weights)(const float* arranged, int channels, float* transformed);
 
     // The transforms alone, for tests: one tile [n][n], sums [n][n] -> [m][m].
     void (*transform_input)(const float* tile, float* transformed);
@@ -143,7 +142,8 @@ struct ConvKernels {
     int lanes;       ///< B
     int mask_bytes;  ///< bytes per B bits
     int out_pack;    ///< output channels that one micro-kernel makes, a multiple of B
-    const WinogradKernels* winograd4;  ///< F(4×4, 3×3): relative error 3e-7 to 1e-6
+    const WinogradKernels* winograd4;      ///< F(4×4, 3×3): relative error 3e-7 to 1e-6
+    const WinogradKernels* winograd4_few;  ///< the same for maps of few tiles: plain products
     const WinogradKernels*
         winograd6;  ///< F(6×6, 3×3): a fifth less arithmetic, four times the error
     /// F(4×4, 3×3) with products in bfloat16: twice as many in the same time, relative error

@@ -58,9 +58,9 @@ extern const WinogradKernels winograd4, winograd6;
 extern const FirstLayerKernels first_layer;
 
 extern const ConvKernels conv_kernel_table;
-const ConvKernels conv_kernel_table = {lanes,          sizeof(Bits), out_pack,        &winograd4,
-                                       &winograd6,     nullptr,      arrange_weights, &first_layer,
-                                       {pool, gather}, multiply_adds};
+const ConvKernels conv_kernel_table = {lanes,        sizeof(Bits),   out_pack,     &winograd4,
+                                       &winograd4,   &winograd6,     nullptr,      arrange_weights,
+                                       &first_layer, {pool, gather}, multiply_adds};
 
 }  // namespace FASTSYNTH_KERNEL_SET
 }  // namespace fastsynth

@@ -30,11 +30,19 @@ constexpr int pack_vectors = 2;
 constexpr int out_pack = pack_vectors * lanes;
 
 template <int N>
+FASTSYNTH_INLINE void load_sums(const float* M, Floats (&sums)[N][pack_vectors]) {
+    FASTSYNTH_UNROLL for (int t = 0; t < N; ++t)
+        FASTSYNTH_UNROLL for (int j = 0; j < pack_vectors; ++j) sums[t][j] =
+            load(M + t * out_pack + j * lanes);
+}
+
+template <int N>
 __attribute__((noinline)) void multiply_block(const float* V, const float* U, int in_blocks,
-                                              float* M, const float*, const float*) {
+                                              float* M, bool adds, const float*, const float*) {
     Floats sums[N][pack_vectors];
     FASTSYNTH_UNROLL for (int t = 0; t < N; ++t)
         FASTSYNTH_UNROLL for (int j = 0; j < pack_vectors; ++j) sums[t][j] = Floats{};
+    if (adds) load_sums(M, sums);
     for (int block = 0; block < in_blocks; ++block, V += N * lanes) {
         _Pragma("GCC unroll 4") for (int c = 0; c < lanes; ++c, U += out_pack) {
             Floats u[pack_vectors];
@@ -51,8 +59,9 @@ __attribute__((noinline)) void multiply_block(const float* V, const float* U, in
             store(M + t * out_pack + j * lanes, sums[t][j]);
 }
 
-/// next_V, next_U: what calls that follow will read, for those that fetch it in advance.
-using MultiplyBlock = void (*)(const float* V, const float* U, int in_blocks, float* M,
+/// in_blocks: those of U here. adds: to what M holds. next_V, next_U: what calls that follow will
+/// read, for those that fetch it in advance.
+using MultiplyBlock = void (*)(const float* V, const float* U, int in_blocks, float* M, bool adds,
                                const float* next_V, const float* next_U);
 
 template <int... I>

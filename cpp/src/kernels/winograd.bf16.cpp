@@ -28,11 +28,12 @@ inline __m512bh load_words(const float* p) {
 /// As multiply_block (microkernel.hpp), two input channels at a time.
 template <int N>
 __attribute__((noinline)) void multiply_halves(const float* V, const float* U, int in_blocks,
-                                               float* M, const float*, const float*) {
+                                               float* M, bool adds, const float*, const float*) {
     constexpr int words = lanes / 2;
     Floats sums[N][pack_vectors];
     FASTSYNTH_UNROLL for (int t = 0; t < N; ++t)
         FASTSYNTH_UNROLL for (int j = 0; j < pack_vectors; ++j) sums[t][j] = Floats{};
+    if (adds) load_sums(M, sums);
     for (int block = 0; block < in_blocks; ++block, V += N * words) {
         _Pragma("GCC unroll 4") for (int c = 0; c < words; ++c, U += out_pack) {
             __m512bh u[pack_vectors];

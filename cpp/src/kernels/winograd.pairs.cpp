@@ -77,11 +77,13 @@ FASTSYNTH_INLINE void multiply_pair(const float* V, std::size_t next, const floa
 /// As multiply_block (microkernel.hpp). After the last channel's, U has a row of what to subtract.
 template <int N>
 __attribute__((noinline)) void multiply_pairs(const float* V, const float* U, int in_blocks,
-                                              float* M, const float* next_V, const float* next_U) {
+                                              float* M, bool adds, const float* next_V,
+                                              const float* next_U) {
     Ahead ahead{next_V, next_U};
     Floats sums[N][pack_vectors];
     FASTSYNTH_UNROLL for (int t = 0; t < N; ++t)
         FASTSYNTH_UNROLL for (int j = 0; j < pack_vectors; ++j) sums[t][j] = Floats{};
+    if (adds) load_sums(M, sums);
     constexpr std::size_t next = N * lanes;
     int block = 0;
     for (; block + 1 < in_blocks; block += 2, V += 2 * next) {
@@ -138,16 +140,17 @@ struct Paired {
         return paired_channel(static_cast<std::size_t>(row), static_cast<std::size_t>(channels));
     }
 
-    /// Changes signs in U of one point, [channels][out_pack], and appends the row that
-    /// multiply_pairs subtracts: Σ y₁ y₂ over the pairs of each vector of outputs.
-    static void finish_weights(float* U, int channels) {
+    /// Changes signs in U of one point, [channels][out_pack] from block `first` on, and appends the
+    /// row that multiply_pairs subtracts: Σ y₁ y₂ over the pairs of each vector of outputs.
+    static void finish_weights(float* U, int first, int channels) {
         Floats y_y[pack_vectors] = {};
         for (int block = 0; (block + 2) * lanes <= channels; block += 2)
             for (int c = 0; c < lanes; ++c) {
                 float* a = U + (block * lanes + 2 * c) * out_pack;
                 float* b = a + out_pack;
                 for (int j = 0; j < pack_vectors; ++j) {
-                    if (is_negative(block + 1, c)) store(b + j * lanes, -load(b + j * lanes));
+                    if (is_negative(first + block + 1, c))
+                        store(b + j * lanes, -load(b + j * lanes));
                     if (j == 0 || is_third(c)) y_y[j] += load(b + j * lanes) * load(a + j * lanes);
                 }
             }

@@ -14,6 +14,8 @@
 // many tiles.
 #pragma once
 
+#include <algorithm>
+
 #include "conv_input.hpp"
 #include "conv_output.hpp"
 #include "stopwatch.hpp"
@@ -35,15 +37,21 @@ struct Convolve {
         return plane_stride(std::size_t(tiles) * conv.in_blocks * words);
     }
     static std::size_t m_stride(int tiles) { return plane_stride(std::size_t(tiles) * out_pack); }
-    static std::size_t u_stride(const Convolution& conv) {
-        const std::size_t floats =
-            (std::size_t(conv.in_blocks) * words + Products::extra_rows) * out_pack;
-        return conv.is_transformed ? floats : plane_stride(floats);
+    static std::size_t u_stride(int blocks) { return weights_stride<Products>(blocks * lanes); }
+
+    /// Channel blocks that are multiplied in one go: all, or so many that their U stays in L2 when
+    /// a task makes it itself.
+    static int go_blocks(const Convolution& conv) {
+        constexpr int few = 64 / lanes;
+        return conv.is_transformed || conv.in_blocks < few ? conv.in_blocks : few;
+    }
+    static std::size_t u_floats(const Convolution& conv) {
+        return conv.is_transformed ? 0 : points * u_stride(go_blocks(conv));
     }
 
     static std::size_t scratch_floats(const Convolution& conv, int tiles) {
-        return points * (v_stride(conv, tiles) + m_stride(tiles)) +
-               (conv.is_transformed ? 0 : n * u_stride(conv)) + Scales::floats(tiles);
+        return points * (v_stride(conv, tiles) + m_stride(tiles)) + u_floats(conv) +
+               Scales::floats(tiles);
     }
 
     static void run(const Convolution& conv, const ConvTask& task) {
@@ -51,7 +59,7 @@ struct Convolve {
         float* V = task.scratch;
         float* M = V + points * stride_v;
         float* U = M + points * stride_m;
-        const Scales scales(U + (conv.is_transformed ? 0 : n * u_stride(conv)), task.tiles);
+        const Scales scales(U + u_floats(conv), task.tiles);
 
         Stopwatch watch(task.seconds);
         if constexpr (Products::is_paired) scales.clear(task.tiles);
@@ -62,13 +70,16 @@ struct Convolve {
         if constexpr (Products::is_paired) scales.find(conv, task.tiles, V, stride_v);
         watch.lap(0);
         for (int output = task.first_output; output < task.last_output; ++output) {
-            for (int row = 0; row < n; ++row) {
-                const float* weights = weights_of(conv, output, row, U);
-                for (int column = 0; column < n; ++column) {
-                    const int point = row * n + column;
-                    multiply(conv, task, weights + column * u_stride(conv), V + point * stride_v,
-                             stride_v, M + point * stride_m,
-                             output == task.first_output ? &scales : nullptr, point);
+            const int go = go_blocks(conv);
+            for (int first = 0; first < conv.in_blocks; first += go) {
+                const Blocks blocks{first, std::min(go, conv.in_blocks - first)};
+                const float* weights = weights_of(conv, output, blocks, U);
+                const bool is_unscaled = output == task.first_output && first == 0;
+                for (int point = 0; point < points; ++point) {
+                    if (!conv.is_transformed) fetch_ahead(conv, task, output, blocks, point);
+                    multiply(conv, task, blocks, weights + point * u_stride(blocks.count),
+                             V + point * stride_v, stride_v, M + point * stride_m,
+                             is_unscaled ? &scales : nullptr, point);
                 }
             }
             if constexpr (Products::is_paired)
@@ -80,14 +91,36 @@ struct Convolve {
         if (conv.stream) fence();
     }
 
-    /// U of a pack of output channels at one row of points: [n][c][out_pack], u_stride apart.
-    static const float* weights_of(const Convolution& conv, int output, int row, float* scratch) {
-        const int channels = conv.in_blocks * lanes;
+    /// Channel blocks of the input that follow each other.
+    struct Blocks {
+        int first, count;
+    };
+
+    /// U of a pack of output channels: [ξ][c][out_pack], u_stride apart.
+    static const float* weights_of(const Convolution& conv, int output, const Blocks& blocks,
+                                   float* scratch) {
         if (conv.is_transformed)
-            return conv.weights + (std::size_t(output) * n + row) * n * u_stride(conv);
-        transform_weights<m, Products>(conv.weights + std::size_t(output) * channels * 9 * out_pack,
-                                       channels, row, scratch, u_stride(conv));
+            return conv.weights + std::size_t(output) * points * u_stride(conv.in_blocks);
+        const std::size_t channel = (std::size_t(output) * conv.in_blocks + blocks.first) * lanes;
+        transform_weights<m, Products>(conv.weights + channel * 9 * out_pack, blocks.first,
+                                       blocks.count * lanes, scratch);
         return scratch;
+    }
+
+    /// Fetches the arranged weights that are transformed next to L2, a part of them at each point:
+    /// with few tiles their way from memory takes longer than anything else. (Inlined: GCC drops
+    /// calls of functions that do nothing but this.)
+    static FASTSYNTH_INLINE void fetch_ahead(const Convolution& conv, const ConvTask& task,
+                                             int output, const Blocks& blocks, int point) {
+        const int next = blocks.first + blocks.count;
+        if (next == conv.in_blocks && output + 1 == task.last_output) return;
+        const std::size_t block_floats = std::size_t(lanes) * 9 * out_pack;
+        const float* weights =
+            conv.weights + (std::size_t(output) * conv.in_blocks + next) * block_floats;
+        constexpr std::size_t line = 16;  // floats
+        const std::size_t lines = blocks.count * block_floats / line;
+        for (std::size_t i = lines * point / points; i < lines * (point + 1) / points; ++i)
+            __builtin_prefetch(weights + i * line, 0, 2);
     }
 
     /// V of one channel block, for all tiles of the task. Layout: [ξ][block of
@@ -147,21 +180,25 @@ struct Convolve {
     }
 
     /// M = V U at one point. `stride`: to the next point's V. `scales`: if V is not yet scaled.
-    static void multiply(const Convolution& conv, const ConvTask& task, const float* U, float* V,
-                         std::size_t stride, float* M, const Scales* scales, int point) {
+    static void multiply(const Convolution& conv, const ConvTask& task, const Blocks& channels,
+                         const float* U, float* V, std::size_t stride, float* M,
+                         const Scales* scales, int point) {
         const std::size_t depth = std::size_t(conv.in_blocks) * words;
+        const std::size_t count = std::size_t(channels.count) * words;
         const int blocks = block_count(task.tiles, Products::tiles);
-        const float* next_U = U + u_stride(conv);
+        const float* next_U = U + u_stride(channels.count);
         for (int i = 0; i < blocks; ++i) {
             const TileBlock part = tile_block(task.tiles, blocks, i);
+            const std::size_t first = std::size_t(channels.first) * part.count * words;
             const float* next_V =
-                i + 1 < blocks ? V + (part.start + part.count) * depth : V + stride;
+                (i + 1 < blocks ? V + (part.start + part.count) * depth : V + stride) + first;
             if constexpr (Products::is_paired)
                 if (scales)
                     scales->apply(V + part.start * depth, conv.in_blocks, part, point, task.tiles);
-            Products::multiply[part.count](V + part.start * depth, U, conv.in_blocks,
-                                           M + std::size_t(part.start) * out_pack, next_V,
-                                           next_U + (i % 2) * (depth * out_pack / 2));
+            Products::multiply[part.count](V + part.start * depth + first, U, channels.count,
+                                           M + std::size_t(part.start) * out_pack,
+                                           channels.first > 0, next_V,
+                                           next_U + (i % 2) * (count * out_pack / 2));
         }
     }
 
@@ -236,10 +273,13 @@ constexpr WinogradKernels make_kernels() {
     return {m,
             Products::tiles,
             Products::words < lanes,
-            Products::extra_rows,
+            Products::is_paired,
             C::scratch_floats,
             C::run,
-            transform_weights<m, Products>,
+            weights_stride<Products>,
+            [](const float* arranged, int channels, float* transformed) {
+                transform_weights<m, Products>(arranged, 0, channels, transformed);
+            },
             C::test_input,
             C::test_output};
 }

@@ -3,9 +3,9 @@
 //   2. transform U = G g Gᵀ, [c][9][out_pack] -> [ξ][c][out_pack] for one pack: before it is used
 //
 // U is n²/9 times as large as g (4 times for m = 4). It is made once and kept, or (NativeWeights
-// decides) every task makes it anew, a row of points of one pack at a time, so that it never leaves
-// L2. Step 2 is done in float32 (matrix entries rounded once from float64); the errors of many
-// channels average out, and do not show in a layer's error (bench/native.py accuracy).
+// decides) every task makes it anew, for some channels of one pack at a time, so that it never
+// leaves L2. Step 2 is done in float32 (matrix entries rounded once from float64); the errors of
+// many channels average out, and do not show in a layer's error (bench/native.py accuracy).
 #pragma once
 
 #include "microkernel.hpp"
@@ -67,57 +67,53 @@ struct KernelTransform {
     }
 };
 
-/// G g Gᵀ of one input channel at the n points of one row, for a vector of output channels.
-template <int m>
-struct RowTransform {
-    static constexpr int n = m + 2;
-    static constexpr KernelTransform<m> transform{};
-    Floats a, b, c;
+/// Words of 32 bits from one point of U to the next.
+template <class Products>
+std::size_t weights_stride(int channels) {
+    const int words = channels / lanes * Products::words;
+    return plane_stride(std::size_t(words + Products::extra_rows) * out_pack);
+}
 
-    explicit RowTransform(int row)
-        : a(broadcast(transform.G[row][0])),
-          b(broadcast(transform.G[row][1])),
-          c(broadcast(transform.G[row][2])) {}
-
-    /// g: [9], out_pack apart.
-    FASTSYNTH_INLINE void apply(const float* g, Floats* r) const {
-        Floats line[3];
-        FASTSYNTH_UNROLL for (int x = 0; x < 3; ++x) line[x] = a * load(g + x * out_pack) +
-                                                               b * load(g + (3 + x) * out_pack) +
-                                                               c * load(g + (6 + x) * out_pack);
-        transform.apply(line, r);
-    }
-};
-
-/// U of one pack at the n points of one row, for `channels` input channels; `stride` words from
-/// one point to the next. Row by row, because a row of 512 channels fits in L2 and all of U does
-/// not.
+/// U of one pack, [n²][weights_stride], of all its input channels or of some that follow each other
+/// from block `first` on, an even one: pairs of blocks stay together.
 template <int m, class Products>
-__attribute__((noinline)) void transform_weights(const float* arranged, int channels, int row,
-                                                 float* U, std::size_t stride) {
+__attribute__((noinline)) void transform_weights(const float* arranged, int first, int channels,
+                                                 float* U) {
     constexpr int n = m + 2;
-    const RowTransform<m> transform(row);
+    static constexpr KernelTransform<m> transform{};
     constexpr int together = lanes / Products::words;  // channels in a word
     constexpr int step = 9 * out_pack;                 // from channel to channel
-    const int rows = channels / together;
-    for (int i = 0; i < rows; ++i) {
+    const std::size_t stride = weights_stride<Products>(channels);
+    for (int i = 0; i < channels / together; ++i) {
         const float* source = arranged + Products::channel(i, channels) * step;
         FASTSYNTH_UNROLL for (int j = 0; j < pack_vectors; ++j) {
-            Floats r[together][n];
+            Floats columns[together][n][3];  // G g
             FASTSYNTH_UNROLL for (int c = 0; c < together; ++c)
-                transform.apply(source + c * step + j * lanes, r[c]);
-            FASTSYNTH_UNROLL for (int k = 0; k < n; ++k) {
-                float* target = U + k * stride + i * out_pack + j * lanes;
-                if constexpr (together == 1) {
-                    store(target, r[0][k]);
-                } else {
-                    Products::put_weights(target, r[0][k], r[1][k]);
+                FASTSYNTH_UNROLL for (int x = 0; x < 3; ++x) {
+                const float* g = source + c * step + x * out_pack + j * lanes;
+                const Floats column[3] = {load(g), load(g + 3 * out_pack), load(g + 6 * out_pack)};
+                Floats r[n];
+                transform.apply(column, r);
+                FASTSYNTH_UNROLL for (int row = 0; row < n; ++row) columns[c][row][x] = r[row];
+            }
+            float* target = U + i * out_pack + j * lanes;
+            FASTSYNTH_UNROLL for (int row = 0; row < n; ++row) {
+                Floats r[together][n];
+                FASTSYNTH_UNROLL for (int c = 0; c < together; ++c)
+                    transform.apply(columns[c][row], r[c]);
+                FASTSYNTH_UNROLL for (int k = 0; k < n; ++k, target += stride) {
+                    if constexpr (together == 1) {
+                        store(target, r[0][k]);
+                    } else {
+                        Products::put_weights(target, r[0][k], r[1][k]);
+                    }
                 }
             }
         }
     }
     if constexpr (Products::is_paired)
-        for (int k = 0; k < n; ++k) Products::finish_weights(U + k * stride, channels);
+        for (int point = 0; point < n * n; ++point)
+            Products::finish_weights(U + point * stride, first, channels);
 }
 
 }  // namespace FASTSYNTH_KERNEL_SET

@@ -57,7 +57,8 @@ class NativeNetwork(Closing):
 
     Weights are transformed when a layer is first needed, to 4 times the memory of the plain ones:
     160 MB for the forward pass of VGG16 to conv5_1. The gradient of large images transforms those
-    of the large layers while it runs, and takes 61 MB. `weights_bytes` tells what is held now.
+    of the large layers while it runs, and takes 61 MB; small images (maps of at most 12 tiles of
+    4 × 4) do so both ways, and take 80 MB in all. `weights_bytes` tells what is held now.
 
     Raises NetworkError for an unknown network or setting and for a graph that these kernels cannot
     run (it names the operator), WeightsError for weights that do not fit.

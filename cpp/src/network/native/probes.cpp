@@ -26,17 +26,14 @@ void probe_output_transform(int m, const float* sums, float* outputs) {
 
 void probe_kernel_transform(int m, const float* kernel, float* transformed) {
     const ConvKernels& kernels = conv_kernels();
-    const int n = m + 2;
-    const auto plane = static_cast<std::size_t>(kernels.lanes * kernels.out_pack);
-    const std::size_t stride =
-        plane + static_cast<std::size_t>(winograd(m).extra_rows * kernels.out_pack);
-    std::vector<float> arranged(9 * plane), row(static_cast<std::size_t>(n) * stride);
+    const std::size_t points = static_cast<std::size_t>((m + 2) * (m + 2));
+    const std::size_t stride = winograd(m).weights_stride(kernels.lanes);
+    std::vector<float> arranged(static_cast<std::size_t>(9 * kernels.lanes * kernels.out_pack));
+    std::vector<float> all(points * stride);
     kernels.arrange(kernel, 1, 1, false, 0, arranged.data());
-    for (int i = 0; i < n; ++i) {
-        winograd(m).transform_weights(arranged.data(), kernels.lanes, i, row.data(), stride);
-        for (int j = 0; j < n; ++j)  // input channel 0, output channel 0
-            transformed[i * n + j] = row[static_cast<std::size_t>(j) * stride];
-    }
+    winograd(m).transform_weights(arranged.data(), kernels.lanes, all.data());
+    for (std::size_t point = 0; point < points; ++point)  // input channel 0, output channel 0
+        transformed[point] = all[point * stride];
 }
 
 double probe_multiply_add_peak(int threads, double seconds) {

@@ -20,7 +20,7 @@ constexpr std::size_t largest_transformed = std::size_t(16) << 20;
 /// Large kernels of the gradient are kept arranged, and transformed while they are used, for maps
 /// of at least so many tiles: 8 to 12 % of a layer's time (3 % of an evaluation, were it done for
 /// both directions) against 100 MB. With fewer tiles it would cost more, and there is memory.
-constexpr int fewest_tiles = 96;
+constexpr int many_tiles = 96;
 
 }  // namespace
 
@@ -77,9 +77,8 @@ namespace {
 /// Sizes of one layer's kernels in one direction.
 struct Forming {
     int packs, channels;
-    std::size_t plane, arranged;  // floats of one pack
-    std::size_t point;            // words of 32 bits, two values each in half precision
-    std::size_t transformed;      // the same, of one pack
+    std::size_t arranged;     // floats of one pack
+    std::size_t transformed;  // the same, or words of 32 bits, two values each in half precision
 
     Forming(const ConvWeights& weights, const WinogradKernels& winograd, bool backward) {
         const ConvKernels& kernels = conv_kernels();
@@ -88,11 +87,8 @@ struct Forming {
         const int n = winograd.m + 2;
         packs = divide_up(to, kernels.out_pack);
         channels = divide_up(from, kernels.lanes) * kernels.lanes;
-        plane = static_cast<std::size_t>(channels) * kernels.out_pack;
-        arranged = 9 * plane;
-        point = (winograd.is_half ? plane / 2 : plane) +
-                static_cast<std::size_t>(winograd.extra_rows * kernels.out_pack);
-        transformed = static_cast<std::size_t>(n * n) * point;
+        arranged = 9 * static_cast<std::size_t>(channels) * kernels.out_pack;
+        transformed = static_cast<std::size_t>(n * n) * winograd.weights_stride(channels);
     }
     bool is_small() const {
         return static_cast<std::size_t>(packs) * transformed * sizeof(float) <= largest_transformed;
@@ -103,7 +99,8 @@ struct Forming {
 
 bool NativeWeights::is_transformed(std::size_t layer, const WinogradKernels& winograd,
                                    bool backward, int tiles) const {
-    return !backward || tiles < fewest_tiles ||
+    if (tiles <= few_tiles) return false;
+    return !backward || tiles < many_tiles ||
            Forming(layers_.at(layer), winograd, backward).is_small();
 }
 
@@ -111,7 +108,6 @@ PackedKernels NativeWeights::packed(std::size_t layer, const WinogradKernels& wi
                                     bool backward, int tiles, ThreadPool& pool) {
     const ConvKernels& kernels = conv_kernels();
     const ConvWeights& weights = layers_.at(layer);
-    const int n = winograd.m + 2;
     const Forming size(weights, winograd, backward);
     const bool is_transformed = this->is_transformed(layer, winograd, backward, tiles);
     const std::size_t kept = winograd.is_half ? 2 : winograd.m == 6 ? 1 : 0;
@@ -131,11 +127,7 @@ PackedKernels NativeWeights::packed(std::size_t layer, const WinogradKernels& wi
             float* plain = is_transformed ? temporary.data() : target;
             kernels.arrange(weights.kernel.get(), weights.outputs, weights.inputs, backward,
                             static_cast<int>(task), plain);
-            if (!is_transformed) return;
-            for (int row = 0; row < n; ++row)
-                winograd.transform_weights(plain, size.channels, row,
-                                           target + static_cast<std::size_t>(row * n) * size.point,
-                                           size.point);
+            if (is_transformed) winograd.transform_weights(plain, size.channels, target);
         });
         forms[form] = packed;
     }
