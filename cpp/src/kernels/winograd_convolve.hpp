@@ -117,8 +117,10 @@ struct Convolve {
         const std::size_t block_floats = std::size_t(lanes) * 9 * out_pack;
         const float* weights =
             conv.weights + (std::size_t(output) * conv.in_blocks + next) * block_floats;
-        constexpr std::size_t line = 16;  // floats
-        const std::size_t lines = blocks.count * block_floats / line;
+        constexpr std::size_t line = 16;         // floats
+        const int left = conv.in_blocks - next;  // 0: the next pack follows
+        const int count = left > 0 ? std::min(left, blocks.count) : blocks.count;
+        const std::size_t lines = count * block_floats / line;
         for (std::size_t i = lines * point / points; i < lines * (point + 1) / points; ++i)
             __builtin_prefetch(weights + i * line, 0, 2);
     }
