@@ -365,10 +365,10 @@ def test_large_kernels_of_the_gradient_are_not_transformed_for_large_maps() -> N
 
 
 def test_both_forms_of_kernels_give_the_same() -> None:
-    """A tile's values do not depend on how many tiles there are, nor on when U was made.
+    """The same bits by plain products, however many tiles there are and whenever U was made.
 
-    Not a bit with plain products. By pairs Σ y₁ y₂ is subtracted for some channels at a time where
-    a task makes its weights, and few tiles have plain products.
+    By pairs Σ y₁ y₂ is subtracted for some channels at a time where a task makes its weights, and
+    few tiles have plain products: there it is the same but for rounding. Zeros are zeros.
     """
     architecture, arrays = make_chain(Case((512, 512), (), (1,)))
     network = NativeNetwork(architecture, arrays)
@@ -380,7 +380,9 @@ def test_both_forms_of_kernels_give_the_same() -> None:
         feature = bound.forward(image[:, :size, :size])["layer1"]
         cotangent = np.zeros_like(feature)
         cotangent[:, :8, :8] = feature[:, :8, :8]
-        gradients.append(bound.backward({"layer1": cotangent})[:, :10, :10])
+        gradient = bound.backward({"layer1": cotangent})
+        assert not gradient[:, 12:].any()  # two tiles, and a pixel that the second reads
+        gradients.append(gradient[:, :10, :10])
     for gradient in gradients[1:]:
         if _core.kernel_set() == "avx512pairs":
             assert relative_error(gradient, gradients[0]) < 5e-6
@@ -397,9 +399,10 @@ def test_memory_of_a_binding() -> None:
     # A layer reads one map and writes another; features are handed out at once.
     plain = network.bind(256, 256, taps, gradient=False).core.memory_bytes
     assert 2.0 <= plain / one < 2.2
-    # With gradient the map of layer1 is kept meanwhile, and bits (1/32 of a map) of six layers.
+    # With gradient the map of layer1 is kept meanwhile, and bits of six layers: 1/32 of a map, or
+    # 1/16 where a byte has those of four channels.
     full = network.bind(256, 256, taps).core.memory_bytes
-    assert 3.1 <= full / one < 3.4
+    assert 3.1 <= full / one < (3.5 if _core.kernel_set() == "portable" else 3.4)
 
 
 def test_memory_of_style_transfer() -> None:
@@ -408,7 +411,7 @@ def test_memory_of_style_transfer() -> None:
     taps = ["conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv4_2", "conv5_1"]
     bound = NativeNetwork("vgg16", weights, pool=_core.ThreadPool(1)).bind(256, 256, taps)
     features = sum(4 * f.size for f in bound.forward(random_image(256, 256, seed=0)).values())
-    assert bound.core.memory_bytes < 1.45 * features
+    assert bound.core.memory_bytes < (1.5 if _core.kernel_set() == "portable" else 1.45) * features
 
 
 def test_nothing_grows_in_a_long_run() -> None:

@@ -90,7 +90,8 @@ struct WinogradKernels {
     /// Words of 32 bits from one point of transformed kernels to the next.
     std::size_t (*weights_stride)(int channels);
     /// Transforms the kernels of one pack of outputs from what `arrange` made, [channels][9]
-    /// [out_pack], to [n²][channels][out_pack], `weights_stride` apart.
+    /// [out_pack], to [n²][channels][out_pack], `weights_stride` apart: half as many rows of words
+    /// in bfloat16, channels in pairs and a row of sums after them where `is_paired`.
     void (*transform_weights)(const float* arranged, int channels, float* transformed);
 
     // The transforms alone, for tests: one tile [n][n], sums [n][n] -> [m][m].

@@ -1,11 +1,11 @@
 // The micro-kernel, where nine tenths of the time go: a product of small matrices held in
 // registers.
 //
-//   M[t][o] = Σ_c V[t][c] · U[c][o]      t: N tiles,  o: out_pack output channels,  c: all input
-//   channels
+//   M[t][o] = Σ_c V[t][c] · U[c][o]      t: N tiles,  o: out_pack output channels,
+//                                        c: all input channels, or some, added to those before
 //
 // V is packed [C/B][N][B] and U [C][out_pack], so both are read front to back. N · 2 vectors of
-// sums stay in registers, all input channels are added before one of them is stored, and for each c
+// sums stay in registers until all channels of the call are added, and for each c
 // two vectors of U meet N broadcast values of V. With 32 registers (AVX-512, NEON) N = 14 uses 28 +
 // 2 + 1 of them, with 16 (AVX2, SSE) N = 6 uses 12 + 2 + 1. Each sum is one chain of multiply-adds
 // in the order of c, whatever N: results do not depend on how tiles are packed.

@@ -6,7 +6,8 @@
 //   1. input transform   V[ξ][tile][c] = Bᵀ d B for all input channels       n² · tiles · C floats:
 //   L2 or L3
 //   2. for each pack of output channels:
-//      weights           U[ξ][c][o] = G g Gᵀ, unless it was made beforehand (winograd_weights.hpp)
+//      weights           U[ξ][c][o] = G g Gᵀ, unless it was made beforehand (winograd_weights.hpp):
+//                        of 64 input channels, then their products, then of the next, …
 //      products          M[ξ][tile][o] = Σ_c V[ξ][tile][c] · U[ξ][c][o]      n² products of
 //      matrices; M stays in L2 output transform  y = Aᵀ M A, then bias, ReLU, pooling …
 //      (conv_output.hpp)
@@ -25,7 +26,8 @@
 namespace fastsynth {
 namespace FASTSYNTH_KERNEL_SET {
 
-/// Products: Single (microkernel.hpp) or Half (winograd.bf16.cpp), in which precision V meets U.
+/// Products: Single (microkernel.hpp), Half (winograd.bf16.cpp) or Paired (winograd.pairs.cpp): how
+/// V meets U.
 template <int m, class Products>
 struct Convolve {
     using W = Winograd<m>;
@@ -39,14 +41,14 @@ struct Convolve {
     static std::size_t m_stride(int tiles) { return plane_stride(std::size_t(tiles) * out_pack); }
     static std::size_t u_stride(int blocks) { return weights_stride<Products>(blocks * lanes); }
 
-    /// Channel blocks that are multiplied in one go: all, or so many that their U stays in L2 when
-    /// a task makes it itself.
-    static int go_blocks(const Convolution& conv) {
+    /// Channel blocks whose products are made together: all, or so many that their U stays in L2
+    /// when a task makes it itself.
+    static int chunk_blocks(const Convolution& conv) {
         constexpr int few = 64 / lanes;
         return conv.is_transformed || conv.in_blocks < few ? conv.in_blocks : few;
     }
     static std::size_t u_floats(const Convolution& conv) {
-        return conv.is_transformed ? 0 : points * u_stride(go_blocks(conv));
+        return conv.is_transformed ? 0 : points * u_stride(chunk_blocks(conv));
     }
 
     static std::size_t scratch_floats(const Convolution& conv, int tiles) {
@@ -70,9 +72,9 @@ struct Convolve {
         if constexpr (Products::is_paired) scales.find(conv, task.tiles, V, stride_v);
         watch.lap(0);
         for (int output = task.first_output; output < task.last_output; ++output) {
-            const int go = go_blocks(conv);
-            for (int first = 0; first < conv.in_blocks; first += go) {
-                const Blocks blocks{first, std::min(go, conv.in_blocks - first)};
+            const int chunk = chunk_blocks(conv);
+            for (int first = 0; first < conv.in_blocks; first += chunk) {
+                const Blocks blocks{first, std::min(chunk, conv.in_blocks - first)};
                 const float* weights = weights_of(conv, output, blocks, U);
                 const bool is_unscaled = output == task.first_output && first == 0;
                 for (int point = 0; point < points; ++point) {
@@ -107,9 +109,9 @@ struct Convolve {
         return scratch;
     }
 
-    /// Fetches the arranged weights that are transformed next to L2, a part of them at each point:
-    /// with few tiles their way from memory takes longer than anything else. (Inlined: GCC drops
-    /// calls of functions that do nothing but this.)
+    /// Fetches to L2 what will be transformed next, a part of it at each point: with few tiles the
+    /// weights' way from memory takes longer than anything else. (Inlined: GCC drops calls of
+    /// functions that do nothing but this.)
     static FASTSYNTH_INLINE void fetch_ahead(const Convolution& conv, const ConvTask& task,
                                              int output, const Blocks& blocks, int point) {
         const int next = blocks.first + blocks.count;

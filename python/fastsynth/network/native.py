@@ -50,15 +50,16 @@ class NativeNetwork(Closing):
     for transformed weights, but a layer's relative error is 7.5e-3, where direct convolution in
     bfloat16 has 2.8e-3, and that of an image's gradient about 0.1. Elsewhere it uses F(6×6, 3×3) on
     maps of at least 96 px: less arithmetic, four times the rounding error of these layers (relative
-    2.5e-6), and 1.8 times the memory for their weights. `describe` says which. `precision="mixed"`
+    2.5e-6), and 1.8 times the memory for their weights. `describe` says which. Maps of at most 12
+    tiles of 4 × 4 gain nothing from either and stay exact. `precision="mixed"`
     is exact, and gives its fast twin to the levels of a run that come before the end (`rough`).
     Results do not depend on the number of threads. `pool` defaults to one with all cores that the
     process may use.
 
     Weights are transformed when a layer is first needed, to 4 times the memory of the plain ones:
     160 MB for the forward pass of VGG16 to conv5_1. The gradient of large images transforms those
-    of the large layers while it runs, and takes 61 MB; small images (maps of at most 12 tiles of
-    4 × 4) do so both ways, and take 80 MB in all. `weights_bytes` tells what is held now.
+    of the large layers while it runs, and takes 61 MB; maps of at most 12 tiles do so both ways:
+    86 MB in all for an image of 32 × 32. `weights_bytes` tells what is held now.
 
     Raises NetworkError for an unknown network or setting and for a graph that these kernels cannot
     run (it names the operator), WeightsError for weights that do not fit.

@@ -45,6 +45,7 @@ BAND = 2 * (8 << 20)  # copies of the positions that terms see at a time
 # Work of tiles without their halos; what content features add that come from a file, or are
 # computed anew.
 AGAIN, FROM_FILE, ANEW = 1.17, 0.08, 0.4
+FEW_TILES = 12  # of 4 × 4 positions: NativeWeights::few_tiles
 ADAM_ABOVE = 16_000_000  # pixels, for optimizer="auto"
 SHARE = 0.8  # of the machine's memory, where no limit is given
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
@@ -189,7 +190,7 @@ def foreign_bytes(objective: Term | Sum, networks: Networks, canvas: Canvas) -> 
     except (OSError, ValueError, AttributeError):  # only Linux tells
         return 0
     load = _Load(objective, canvas, networks, 1, 0)
-    weights = sum(weights_bytes(networks(name), taps) for name, taps in load.taps.items())
+    weights = sum(weights_bytes(networks(n), taps, canvas) for n, taps in load.taps.items())
     # The caller may hold the bytes that the pictures were made from, and a first picture.
     pictures = 2 * load.pictures_bytes() + load.image
     beyond = resident - (INTERPRETER + ONNX_RUNTIME + weights + pictures)
@@ -287,7 +288,9 @@ class _Load:
     def plan_for(self, tiling: Tiling | None, optimizer: Optimizer) -> MemoryPlan:
         items = {
             "interpreter": INTERPRETER + ONNX_RUNTIME * self.runs_onnx(),
-            "weights": sum(weights_bytes(self.networks(n), taps) for n, taps in self.taps.items()),
+            "weights": sum(
+                weights_bytes(self.networks(n), taps, self.canvas) for n, taps in self.taps.items()
+            ),
             "pictures": self.pictures_bytes(),
             "others": self.held,
         }
@@ -407,7 +410,7 @@ def feature_bytes(network: Network, layers: Iterable[str], height: int, width: i
     return total
 
 
-def weights_bytes(network: Network, layers: Iterable[str]) -> int:
+def weights_bytes(network: Network, layers: Iterable[str], canvas: Canvas) -> int:
     """All weights as they were loaded, and those up to the deepest layer as they are used."""
     chain = network.architecture
     deepest = max(layers, key=chain.names.index)
@@ -420,10 +423,14 @@ def weights_bytes(network: Network, layers: Iterable[str]) -> int:
         plain = 36 * layer.in_channels * layer.out_channels
         total += plain if layer.name in network.layers else 0
         if 0 < place <= chain.names.index(deepest) and network.backend == "native":
-            # Winograd's form takes four times the memory; large kernels of the gradient are kept
-            # as they are.
-            once = 4 * plain + (4 * plain if 4 * plain <= 16 << 20 else plain)
-            total += int(forms * once)
+            # Winograd's form takes four times the memory; kernels of small maps, and large ones of
+            # the gradient, are kept as they are.
+            _, height, width = chain.shape(layer.name, canvas.height, canvas.width)
+            if -(-height // 4) * -(-width // 4) <= FEW_TILES:
+                total += 2 * plain
+            else:
+                once = 4 * plain + (4 * plain if 4 * plain <= 16 << 20 else plain)
+                total += int(forms * once)
         elif network.provider == CPU and layer.name in network.layers:
             # Winograd's form of 16 numbers for 9, made of every layer when the network is opened.
             total += 16 * plain // 9 if suits(layer.in_channels, layer.out_channels) else 0

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <limits>
 #include <utility>
 
 #include "kernels/stopwatch.hpp"
@@ -30,6 +31,13 @@ int group_count(int tiles, int preferred, int most) {
 
 }  // namespace
 
+int tile_count(int height, int width, int m) {
+    const std::int64_t rows = (height + m - 1) / m, columns = (width + m - 1) / m;
+    // A map of more tiles is counted, never held.
+    return static_cast<int>(
+        std::min<std::int64_t>(rows * columns, std::numeric_limits<int>::max() / 2));
+}
+
 void WorkerScratch::allocate(int workers) {
     memory_.clear();
     for (int worker = 0; worker < workers; ++worker) memory_.emplace_back(floats_);
@@ -40,15 +48,17 @@ ConvStep::ConvStep(std::string name, const Convolution& geometry, int in, int ou
     : conv(geometry), kernels_(&kernels) {
     const ConvKernels& set = conv_kernels();
     const int m = kernels.m;
-    tiles_ = (conv.height + m - 1) / m * ((conv.width + m - 1) / m);
+    tiles_ = tile_count(conv.height, conv.width, m);
     packs_ = (conv.out_blocks * set.lanes + set.out_pack - 1) / set.out_pack;
     groups_ = group_count(tiles_, preferred_group(in, conv.is_transformed), kernels.tiles);
     parts_ = 1;
     if (groups_ < 16 * threads) {
         // Few groups: make their number a multiple of the threads, lest some wait while others
-        // compute a last one, as long as each still fills a micro-kernel …
+        // compute a last one, as long as each still fills a micro-kernel (and is worth
+        // transforming the weights for) …
         const int rounded = (groups_ + threads - 1) / threads * threads;
-        if (tiles_ / rounded >= kernels.tiles) {
+        const bool shares_weights = conv.is_transformed || tiles_ > 2 * kernels.tiles;
+        if (tiles_ / rounded >= kernels.tiles && shares_weights) {
             groups_ = rounded;
         } else if (groups_ < 4 * threads) {
             // … and else share the output channels, which costs each part an input transform of its

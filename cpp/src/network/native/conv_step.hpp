@@ -11,6 +11,9 @@
 
 namespace fastsynth {
 
+/// Tiles of m×m outputs that cover a map.
+int tile_count(int height, int width, int m);
+
 /// Scratch memory of each worker of a network, large enough for its largest task.
 class WorkerScratch {
   public:

@@ -166,12 +166,9 @@ struct NativeNetwork::State {
         return layer.positions() * layer.weights->outputs;
     }
 
-    static int tiles_of(const Layer& layer, int m) {
-        return (layer.height + m - 1) / m * ((layer.width + m - 1) / m);
-    }
-
     const WinogradKernels& winograd_for(const Layer& layer) const {
-        if (tiles_of(layer, 4) <= NativeWeights::few_tiles) return *kernels.winograd4_few;
+        if (tile_count(layer.height, layer.width, 4) <= NativeWeights::few_tiles)
+            return *kernels.winograd4_few;
         if (!options.fast) return *kernels.winograd4;
         if (kernels.winograd4_half) return *kernels.winograd4_half;
         const bool is_large = std::min(layer.height, layer.width) >= smallest_fast_map;
@@ -206,7 +203,7 @@ struct NativeNetwork::State {
     Convolution convolution(std::size_t i, bool is_backward) {
         const Layer &layer = layers[i], &below = layers[i - 1];
         const WinogradKernels& winograd = winograd_for(layer);
-        const int tiles = tiles_of(layer, winograd.m);
+        const int tiles = tile_count(layer.height, layer.width, winograd.m);
         Convolution conv;
         conv.is_transformed = weights->is_transformed(i, winograd, is_backward, tiles);
         if (is_real) {

@@ -10,7 +10,7 @@
 //                 for maps of few tiles, where memory is what limits speed; and for the gradient's
 //                 kernels of large layers in large pictures, which have no room for more
 // VGG16 to conv5_1 takes 160 MB forward, and 61 MB (at 1024²) to 160 MB (at 256²) for the gradient;
-// 40 MB each at 32².
+// 43 MB each at 32².
 // A form that nobody uses goes when another form of its layer is asked for; `memory_bytes` tells
 // what is held now.
 #pragma once
@@ -50,8 +50,8 @@ struct PackedKernels {
 class NativeWeights {
   public:
     /// Maps of at most so many tiles read arranged kernels: a quarter of the memory. At 32² and 64²
-    /// an evaluation takes 0.65 and 0.8 of the time (Zen 4, two threads); with 16 tiles the
-    /// transforms take longer than is won.
+    /// an evaluation takes 0.6 to 0.65 and 0.73 to 0.8 of the time (Zen 4, two threads); with 16
+    /// tiles the transforms take longer than is won.
     static constexpr int few_tiles = 12;
 
     /// `normalise`: the 3×3 matrix A (row-major), then the offsets b, of x' = A x + b, what the
