@@ -21,7 +21,7 @@ STAGES = [
     "cli",
 ]
 # What every stage may import.
-SHARED = {"_closing", "_errors", "_machine", "_types", "_core", "__version__"}
+SHARED = {"_closing", "_errors", "_machine", "_numbers", "_types", "_core", "__version__"}
 
 
 def stage_imports(path: Path, stage: str) -> set[str]:

@@ -214,6 +214,12 @@ def test_senseless_jobs(files: tuple[Path, Path, Path], job: dict[str, Any], mes
         fs.run_job(job, base=files[0].parent)
 
 
+@pytest.mark.parametrize("name", ["glow", np.zeros((2, 2)), None, []])
+def test_what_names_no_step(name: Any) -> None:
+    with pytest.raises(fs.ObjectiveError, match="there is no step"):
+        step(name)
+
+
 def test_what_a_job_cannot_hold() -> None:
     with pytest.raises(fs.ObjectiveError, match="save it"):
         Pipeline([step("blend", b=samples((2, 2)))]).to_job()

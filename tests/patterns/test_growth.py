@@ -281,6 +281,22 @@ def test_trochoids_of_known_forms() -> None:
 
 
 @pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ((0, 1, 1, 5), "fixed radius is 0"),
+        ((4, 0, 1, 5), "rolling radius is 0"),
+        ((np.zeros((2, 2)), 1, 1, 5), "fixed radius is array"),
+        ((4, 1, math.inf, 5), "pen's distance is inf"),
+        ((4, 1, 1, -1), "count is -1"),
+        ((4, 1, 1, 10**9), "count is 1000000000"),
+    ],
+)
+def test_wrong_trochoid_points_are_named(given: tuple[Any, ...], message: str) -> None:
+    with pytest.raises(ImageError, match=message):
+        trochoid_points(*given)
+
+
+@pytest.mark.parametrize(
     "curves", [[], 3, "abc", [(1, 2)], [(0, 1, 1)], [(1, 0, 1)], [(1, math.nan, 1)], [("a", 1, 1)]]
 )
 def test_wrong_curves_are_named(curves: Any) -> None:

@@ -244,7 +244,7 @@ def run(
 
 def step_function(name: str) -> Callable[..., ImageArray]:
     """The function of a step. Raises ObjectiveError for other names."""
-    if name not in STEPS:
+    if not isinstance(name, str) or name not in STEPS:
         raise ObjectiveError(f"there is no step {name!r}; there are {', '.join(STEPS)}")
     function: Callable[..., ImageArray] = getattr(
         importlib.import_module("fastsynth.compose"), name

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastsynth._machine import describe_machine
+from fastsynth._numbers import plain_arguments
 from fastsynth.image.io import load
 from fastsynth.image.output import to_pil
 from fastsynth.image.save import save
@@ -54,6 +55,7 @@ class ImageArray(np.ndarray):
         mode = ("L" if kind.dtype == "uint8" else "F") if kind.channels == 1 else None
         return to_pil(picture.pixels, picture.alpha, mode=mode)
 
+    @plain_arguments
     def save(
         self, path: str | os.PathLike[str], *, quality: int = 95, bit_depth: int | None = None
     ) -> Path:

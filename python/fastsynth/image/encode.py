@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from fastsynth._errors import ImageError
+from fastsynth._numbers import plain_arguments
 from fastsynth.image import icc
 from fastsynth.image import metadata as provenance
 from fastsynth.image.color import luminance
@@ -61,6 +62,7 @@ def check_form(
         )
 
 
+@plain_arguments
 def encode(
     pixels: NDArray[np.float32],
     form: Format = "PNG",

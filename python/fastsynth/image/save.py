@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastsynth._errors import ImageError
+from fastsynth._numbers import plain_arguments
 from fastsynth.image.encode import SUFFIXES, Format, check_form, encode
 from fastsynth.image.picture import Picture
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+@plain_arguments
 def save(
     path: str | os.PathLike[str],
     picture: NDArray[np.float32] | Picture,
@@ -61,6 +63,7 @@ def save(
     return Path(os.fspath(path))
 
 
+@plain_arguments
 def check_writable(
     path: str | os.PathLike[str],
     *,

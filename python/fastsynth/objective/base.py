@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fastsynth._errors import ObjectiveError
+from fastsynth._numbers import plain
 
 if TYPE_CHECKING:
     import numpy as np
@@ -115,6 +116,8 @@ class Part:
 class _Composable(ABC):
     """`+` and `*` for terms and sums."""
 
+    __array_ufunc__ = None  # a number of NumPy times a term is the term's to work out
+
     @abstractmethod
     def terms(self) -> tuple[Term, ...]:
         """The summands."""
@@ -137,6 +140,8 @@ class Term(_Composable):
     weight: float = dataclasses.field(default=1.0, kw_only=True)
 
     def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            object.__setattr__(self, field.name, plain(getattr(self, field.name)))
         if not isinstance(self.weight, (int, float)) or not math.isfinite(self.weight):
             raise ObjectiveError(
                 f"the weight of a term must be a finite number, not {self.weight!r}"
@@ -146,6 +151,7 @@ class Term(_Composable):
         return (self,)
 
     def __mul__(self, factor: object) -> Term:
+        factor = plain(factor)
         if not isinstance(factor, (int, float)):
             return NotImplemented
         return dataclasses.replace(self, weight=self.weight * factor)
@@ -194,6 +200,7 @@ class Sum(_Composable):
         return self.members
 
     def __mul__(self, factor: object) -> Sum:
+        factor = plain(factor)
         if not isinstance(factor, (int, float)):
             return NotImplemented
         return Sum(tuple(term * factor for term in self.members))

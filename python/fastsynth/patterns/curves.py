@@ -11,7 +11,7 @@ import numpy as np
 
 from fastsynth._errors import ImageError
 from fastsynth.image import ImageArray
-from fastsynth.patterns.frame import Frame, FrameOptions, choice, linear, number
+from fastsynth.patterns.frame import Frame, FrameOptions, choice, linear, number, whole
 from fastsynth.patterns.palette import color_of, plain_palette
 from fastsynth.patterns.shapes import Shapes
 
@@ -35,11 +35,14 @@ def trochoid_points(fixed: float, rolling: float, pen: float, count: int) -> NDA
 
     fixed R > 0; rolling r inside of it, or outside if below 0; pen d from the wheel's centre. The
     curve closes after as many turns as the reduced fraction R / r has in its denominator; one that
-    needs more than 1000 is left open there.
+    needs more than 1000 is left open there. Raises ImageError for radii that make no curve, and
+    for more than 2,000,001 points.
 
     >>> trochoid_points(4, 1, 1, 5).round(6).tolist()  # an astroid
     [[4.0, 0.0], [0.0, 4.0], [-4.0, 0.0], [0.0, -4.0], [4.0, 0.0]]
     """
+    fixed, rolling, pen = _radii(fixed, rolling, pen)
+    count = whole("count", count, 0, MAX_LINES + 1)
     t = np.linspace(0, math.tau * turns(fixed, rolling), count)
     arm = fixed - rolling
     ratio = arm / rolling
@@ -162,13 +165,16 @@ def _curves(curves: Any) -> list[tuple[float, float, float]]:
     for curve in curves:
         if isinstance(curve, (str, bytes)) or not hasattr(curve, "__len__") or len(curve) != 3:
             raise ImageError(f"a curve is {curve!r:.60}; expected (fixed, rolling, pen)")
-        fixed = number("the fixed radius", curve[0], 0, 1e6, above=0)
-        rolling = number("the rolling radius", curve[1], -1e6, 1e6)
-        pen = number("the pen's distance", curve[2], -1e6, 1e6)
-        if abs(rolling) < 1e-3 * fixed:
-            raise ImageError(
-                f"the rolling radius is {rolling:g} beside a fixed one of {fixed:g}; "
-                "expected at least a thousandth of it"
-            )
-        out.append((fixed, rolling, pen))
+        out.append(_radii(*curve))
     return out
+
+
+def _radii(fixed: Any, rolling: Any, pen: Any) -> tuple[float, float, float]:
+    fixed = number("the fixed radius", fixed, 0, 1e6, above=0)
+    rolling = number("the rolling radius", rolling, -1e6, 1e6)
+    if abs(rolling) < 1e-3 * fixed:
+        raise ImageError(
+            f"the rolling radius is {rolling:g} beside a fixed one of {fixed:g}; "
+            "expected at least a thousandth of it"
+        )
+    return fixed, rolling, number("the pen's distance", pen, -1e6, 1e6)

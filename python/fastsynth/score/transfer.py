@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastsynth._errors import ImageError
+from fastsynth._numbers import plain_arguments
 from fastsynth.image import fit_size, load, match_histogram, resize
 from fastsynth.score.component import Component, components, composite
 from fastsynth.score.heat import worst_places
@@ -103,6 +104,7 @@ class TransferScore:
         return worst_places(self._image, self._style)
 
 
+@plain_arguments
 def transfer(
     image: ImageLike,
     content: ImageLike,

@@ -12,6 +12,7 @@ import numpy as np
 
 from fastsynth._errors import ImageError, MemoryLimitError, ObjectiveError
 from fastsynth._machine import describe_machine
+from fastsynth._numbers import plain_arguments
 from fastsynth.image import Picture, fit_size, load, luminance, resize
 from fastsynth.render import TraceWriter
 from fastsynth.synthesize.analogy_levels import Search, level_count, solve
@@ -38,6 +39,7 @@ MAX_ROUNDS = 10**6
 MAX_PRICE = 1e6  # of weight, kappa and uniformity: float32 sums stay far from their end
 
 
+@plain_arguments
 def image_analogy(
     a: ImageLike | None,
     a_prime: ImageLike,

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastsynth._errors import FastsynthError, ImageError, ObjectiveError
 from fastsynth._machine import available_memory, memory_in_use, usable_cores
+from fastsynth._numbers import plain_arguments
 from fastsynth.image import check_writable
 from fastsynth.render.meeting import Meeting
 from fastsynth.render.tiling import counts_alone, parse_bytes
@@ -50,6 +51,7 @@ __all__ = ["BatchItem", "BatchReport", "batch", "estimate_batch"]
 logger = logging.getLogger("fastsynth")
 
 
+@plain_arguments
 def batch(
     jobs: str | os.PathLike[str] | Sequence[Mapping[str, Any]],
     *,

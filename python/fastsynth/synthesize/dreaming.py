@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from fastsynth._errors import ObjectiveError
+from fastsynth._numbers import plain_arguments
 from fastsynth.image import fit_size, load, match_mean_covariance, resize
 from fastsynth.network import ARCHITECTURES
 from fastsynth.objective import Activation
@@ -57,6 +58,7 @@ FOREIGN = ("optimizer", "scales", "plateau")
 logger = logging.getLogger("fastsynth")
 
 
+@plain_arguments
 def dream(
     self: Synthesizer,
     image: ImageLike,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from fastsynth._errors import ObjectiveError
+from fastsynth._numbers import plain_arguments
 from fastsynth.image import Picture, fit_size, load
 from fastsynth.objective import CONTENT_LAYERS, AlphaNorm, Content, RangePenalty, TotalVariation
 from fastsynth.objective.content import Normalization
@@ -49,6 +50,7 @@ def natural_priors(smoothness: float, contrast: float) -> Sum | Term:
     return priors
 
 
+@plain_arguments
 def invert(
     self: Synthesizer,
     image: ImageLike,
@@ -97,6 +99,7 @@ def invert(
     )
 
 
+@plain_arguments
 def mix(
     self: Synthesizer,
     images: Mapping[Any, float] | Sequence[tuple[ImageLike, float]],

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from fastsynth._errors import ObjectiveError
+from fastsynth._numbers import plain_arguments
 from fastsynth.image import DEFAULT_KIND, Picture, fit_size
 from fastsynth.objective import RangePenalty, Sum, Term
 from fastsynth.synthesize.record import record
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["minimize"]
 
 
+@plain_arguments
 def minimize(
     self: Synthesizer,
     objective: Term | Sum,

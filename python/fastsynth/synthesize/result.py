@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastsynth._numbers import plain_arguments
 from fastsynth.image import save, to_array, to_output
 from fastsynth.render.refine import ENDING
 
@@ -88,6 +89,7 @@ class Result:
         """Evaluations (forward, losses, gradient) over all levels."""
         return sum(level.run.evaluations for level in self.levels)
 
+    @plain_arguments
     def save(
         self, path: str | os.PathLike[str], *, quality: int = 95, bit_depth: int | None = None
     ) -> Path:

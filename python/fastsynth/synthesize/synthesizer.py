@@ -16,6 +16,7 @@ import numpy as np
 
 from fastsynth._closing import Closing
 from fastsynth._errors import ObjectiveError, WeightsError
+from fastsynth._numbers import plain
 from fastsynth.network import Network, load_weights, open_network
 from fastsynth.optimize import Adam, StopRules, make_optimizer
 from fastsynth.render import Checkpoint, Refined, TraceWriter, coarse_to_fine, schedule
@@ -308,6 +309,7 @@ def _checked_pool(threads: Any) -> _core.ThreadPool:
     """A pool of so many threads; None: of all cores that the process may use."""
     from fastsynth import _core
 
+    threads = plain(threads)
     whole = isinstance(threads, int) and not isinstance(threads, bool)
     if threads is not None and not (whole and 1 <= threads <= MAX_THREADS):
         raise ObjectiveError(f"threads must be from 1 to {MAX_THREADS}, not {threads!r}")

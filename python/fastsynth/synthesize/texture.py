@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from fastsynth._errors import ObjectiveError
+from fastsynth._numbers import plain_arguments
 from fastsynth.image import (
     Picture,
     bent,
@@ -89,6 +90,7 @@ FEWEST = 9.0
 WRAP = 32
 
 
+@plain_arguments
 def synthesize_texture(
     self: Synthesizer,
     exemplar: ImageLike | Sequence[tuple[ImageLike, float]],

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from fastsynth._errors import ObjectiveError
+from fastsynth._numbers import plain_arguments
 from fastsynth.image import (
     Picture,
     fit_size,
@@ -70,6 +71,7 @@ RANDOM_LAYERS = ("conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1")
 MARGIN = 16  # px around the picture at every level; see Canvas
 
 
+@plain_arguments
 def style_transfer(
     self: Synthesizer,
     content: ImageLike,

@@ -1,4 +1,4 @@
-"""What the verbs share: loading pictures, the output's size, first pictures, the one-call form."""
+"""What the verbs share: loading pictures, first pictures, the one-call form."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def one_call(verb: Callable[Concatenate[Synthesizer, P], R]) -> Callable[P, R]:
+def one_call(method: Callable[Concatenate[Synthesizer, P], R]) -> Callable[P, R]:
     """The function form of a Synthesizer's method: it takes the engine's keywords as well."""
-    signature = inspect.signature(verb)
+    signature = inspect.signature(method)
     parameters = list(signature.parameters.values())[1:]
 
-    @functools.wraps(verb)
+    @functools.wraps(method)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         from fastsynth.synthesize.synthesizer import Synthesizer  # here, since it imports the verbs
 
@@ -46,7 +46,7 @@ def one_call(verb: Callable[Concatenate[Synthesizer, P], R]) -> Callable[P, R]:
             key: kwargs.pop(key) for key in list(kwargs) if key in EngineOptions.__annotations__
         }
         with Synthesizer(**engine) as synthesizer:
-            return verb(synthesizer, *args, **kwargs)
+            return method(synthesizer, *args, **kwargs)
 
     call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     return call
@@ -60,9 +60,6 @@ def run_options(options: Any, verb: str) -> RunOptions:
         raise TypeError(
             f"{verb}() of a Synthesizer does not take {key!r}; give it to Synthesizer({key}=…)"
         )
-    for key, value in run.items():
-        if isinstance(value, np.generic):  # a number out of an array
-            run[key] = value.item()  # type: ignore[literal-required]
     seed = run.get("seed", 0)
     if not isinstance(seed, int) or seed < 0:
         raise ObjectiveError(f"seed must be a whole number ≥ 0, not {seed!r}")

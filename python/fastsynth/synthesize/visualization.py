@@ -17,6 +17,7 @@ import numpy as np
 
 from fastsynth import _core
 from fastsynth._errors import DivergenceError, ObjectiveError
+from fastsynth._numbers import plain_arguments
 from fastsynth.image import DEFAULT_KIND, fit_size
 from fastsynth.objective import Activation, Canvas, plan
 from fastsynth.objective.activation import Channels, Neuron
@@ -58,6 +59,7 @@ AWAKE = 0.25  # of the picture must have a gradient in the first noise
 DOUBLINGS = 8  # of this deviation, where the first picture leaves the channel silent
 
 
+@plain_arguments
 def visualize(
     self: Synthesizer,
     layer: str | None = None,

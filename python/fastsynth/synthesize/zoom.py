@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from fastsynth._errors import ImageError, ObjectiveError
+from fastsynth._numbers import plain_arguments
 from fastsynth.image import check_writable, load, read_metadata
 from fastsynth.render.refine import ENDING
 from fastsynth.synthesize.dreaming import check_motion
@@ -41,6 +42,7 @@ class Frames:
     stopped: str
 
 
+@plain_arguments
 def dream_zoom(
     self: Synthesizer,
     /,

@@ -1,0 +1,47 @@
+"""Numbers that users hand in: Python's and NumPy's are the same to them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+import numpy as np
+
+__all__ = ["plain", "plain_arguments"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+DEEPEST = 6  # of lists and tables in each other: a batch's job, its masks, their pairs, ...
+
+
+def plain(value: Any, depth: int = 0) -> Any:
+    """The argument with Python's numbers where it has NumPy's, in lists and tables too.
+
+    NumPy's come out of sums, means and random choices. Arrays stay as they are: they are pictures.
+
+    >>> plain(np.float32(0.5)), plain([("a.png", np.int64(3))]), plain({"conv1_1": np.float16(2)})
+    (0.5, [('a.png', 3)], {'conv1_1': 2.0})
+    """
+    if isinstance(value, np.generic):
+        return value.item()
+    if depth < DEEPEST and type(value) in (list, tuple):
+        return type(value)(plain(item, depth + 1) for item in value)
+    if depth < DEEPEST and type(value) is dict:
+        return {plain(key): plain(item, depth + 1) for key, item in value.items()}
+    return value
+
+
+def plain_arguments(function: Callable[P, R]) -> Callable[P, R]:
+    """The function, which sees Python's numbers where it is given NumPy's.
+
+    >>> plain_arguments(repr)(np.float32(0.5))
+    '0.5'
+    """
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        return function(*map(plain, args), **{key: plain(value) for key, value in kwargs.items()})
+
+    return call
