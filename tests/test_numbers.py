@@ -165,6 +165,8 @@ def test_what_is_no_number_stays() -> None:
     array, path = np.zeros(2), Path("a.png")
     assert plain(array) is array
     assert plain(path) is path
+    for given in ([1, [array]], (1.0, {"a": (path,)}), {"a": [1], 2: array}):
+        assert plain(given) is given
     cyclic: list[Any] = [np.int64(1)]
     cyclic.append(cyclic)
     assert plain(cyclic)[0] == 1  # and it comes back at all

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import operator
+from collections.abc import Callable, Iterable
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
@@ -20,6 +21,7 @@ def plain(value: Any, depth: int = 0) -> Any:
     """The argument with Python's numbers where it has NumPy's, in lists and tables too.
 
     NumPy's come out of sums, means and random choices. Arrays stay as they are: they are pictures.
+    What has none of NumPy's numbers is given back itself.
 
     >>> plain(np.float32(0.5)), plain([("a.png", np.int64(3))]), plain({"conv1_1": np.float16(2)})
     (0.5, [('a.png', 3)], {'conv1_1': 2.0})
@@ -27,10 +29,19 @@ def plain(value: Any, depth: int = 0) -> Any:
     if isinstance(value, np.generic):
         return value.item()
     if depth < DEEPEST and type(value) in (list, tuple):
-        return type(value)(plain(item, depth + 1) for item in value)
+        items = [plain(item, depth + 1) for item in value]
+        return value if _are(items, value) else type(value)(items)
     if depth < DEEPEST and type(value) is dict:
-        return {plain(key): plain(item, depth + 1) for key, item in value.items()}
+        keys = [plain(key) for key in value]
+        items = [plain(item, depth + 1) for item in value.values()]
+        unchanged = _are(keys, value) and _are(items, value.values())
+        return value if unchanged else dict(zip(keys, items, strict=True))
     return value
+
+
+def _are(found: Iterable[Any], given: Iterable[Any]) -> bool:
+    """Whether they are the same objects."""
+    return all(map(operator.is_, found, given))
 
 
 def plain_arguments(function: Callable[P, R]) -> Callable[P, R]:

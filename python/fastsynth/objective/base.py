@@ -140,8 +140,8 @@ class Term(_Composable):
     weight: float = dataclasses.field(default=1.0, kw_only=True)
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            object.__setattr__(self, field.name, plain(getattr(self, field.name)))
+        for name, value in list(vars(self).items()):
+            object.__setattr__(self, name, plain(value))
         if not isinstance(self.weight, (int, float)) or not math.isfinite(self.weight):
             raise ObjectiveError(
                 f"the weight of a term must be a finite number, not {self.weight!r}"
