@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections import OrderedDict, namedtuple
 from collections.abc import Iterator
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,8 @@ from fastsynth.objective import (
     SlicedWasserstein,
     Term,
 )
+from fastsynth.synthesize.batching import estimate_batch
+from fastsynth.synthesize.export_step import export_step
 
 rng = np.random.default_rng(3)
 CONTENT, STYLE = rng.integers(0, 256, (2, 24, 32, 3), np.uint8)
@@ -124,11 +128,38 @@ def test_terms(term: type[Term], settings: dict[str, Any]) -> None:
 
 def test_factors() -> None:
     term = fs.Content(CONTENT)
-    for factor in (np.float32(2.5), np.float64(2.5)):
+    for factor in (np.float32(2.5), np.float64(2.5), np.longdouble(2.5), np.array(2.5)):
         assert repr(factor * term) == repr(term * factor) == repr(2.5 * term)
         assert repr(factor * (term + term)) == repr((term + term) * factor)
-    with pytest.raises(TypeError, match="ndarray"):
-        _ = np.ones(2) * term  # would be two objectives in an array
+    for operation in (lambda: np.ones(2) * term, lambda: term * np.ones(2), lambda: term - 1):
+        with pytest.raises(TypeError, match="operand"):  # no array of objectives
+            operation()
+    with pytest.raises(TypeError):
+        np.zeros(1) + term
+    assert repr(np.int64(0) + term) == repr(sum([term]))
+
+
+def test_jobs(tmp_path: Path) -> None:
+    settings = as_numpy({**SHORT, "seed": 2, "layers": {"conv1_2": 2.0}})
+    engine = {"weights": "random:0"}
+    job = {
+        "verb": "invert",
+        "arguments": {"image": "image", **settings},
+        "engine": engine,
+    }
+    usual = fs.invert(CONTENT, **SHORT, seed=2, layers={"conv1_2": 2.0}, **engine)
+    inputs = {"image": CONTENT}
+    found = fs.run_job(job, inputs=inputs, time_limit=np.float32(60))
+    assert np.array_equal(found.array, usual.array)
+    stylize = fs.Stylizer("invert", settings, engine=as_numpy({**engine, "threads": 2}))
+    assert np.array_equal(stylize({"image": CONTENT[None]})["image"][0], usual.array)
+    count, _, failed = estimate_batch(
+        [{**job, "output": str(tmp_path / "a.png")}], inputs=inputs, memory_limit=np.int64(8 << 30)
+    )
+    assert (count, failed) == (1, [])
+    picture = fs.image.save(tmp_path / "picture.png", fs.image.load(CONTENT))
+    graph = {**job, "arguments": {**settings, "image": str(picture)}}
+    assert len(export_step(graph, tmp_path / "step.onnx", weights=np.bool_(False))) == 3
 
 
 def test_files_and_batches(tmp_path: Path) -> None:
@@ -167,6 +198,12 @@ def test_what_is_no_number_stays() -> None:
     assert plain(path) is path
     for given in ([1, [array]], (1.0, {"a": (path,)}), {"a": [1], 2: array}):
         assert plain(given) is given
+    for odd in (np.bytes_(b"II\0\0"), np.datetime64("2026-01-01"), np.void(b"a")):
+        assert plain(odd) is odd
+    Pair = namedtuple("Pair", "picture weight")
+    assert plain(Pair("a.png", np.float32(0.5))) == ("a.png", 0.5)
+    for table in (OrderedDict(a=np.int64(1)), MappingProxyType({"a": np.int64(1)})):
+        assert json.dumps(plain(table)) == '{"a": 1}'
     cyclic: list[Any] = [np.int64(1)]
     cyclic.append(cyclic)
     assert plain(cyclic)[0] == 1  # and it comes back at all

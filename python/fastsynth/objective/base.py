@@ -128,14 +128,18 @@ class _Composable(ABC):
         return Sum(self.terms() + other.terms())
 
     def __radd__(self, other: object) -> Sum:
-        if other == 0:  # sum([...]) starts from 0
+        start = plain(other)
+        if isinstance(start, (int, float)) and start == 0:  # sum([...]) starts from 0
             return Sum(self.terms())
         return NotImplemented
 
 
 @dataclass(frozen=True, eq=False)
 class Term(_Composable):
-    """A summand of an objective, times `weight`. Subclasses are frozen dataclasses."""
+    """A summand of an objective, times `weight`. Subclasses are frozen dataclasses.
+
+    Their fields hold Python's numbers where they are given NumPy's (`__post_init__`).
+    """
 
     weight: float = dataclasses.field(default=1.0, kw_only=True)
 

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from fastsynth import _core
+from fastsynth._numbers import plain
 from fastsynth.image import ImageArray
 from fastsynth.patterns.frame import Frame, FrameOptions, in_core, linear, number, pair, whole
 from fastsynth.patterns.palette import color_of, plain_palette
@@ -82,6 +83,7 @@ def julia(
     >>> julia(c=0, size=1, inside="white").tolist()
     [[[255, 255, 255]]]
     """
+    c = plain(c)
     point = pair("c", (c, 0.0) if isinstance(c, (int, float)) else c, -1e3, 1e3)
     return _escape("julia", {"c": list(point)}, 1.35, options, **_own(locals()))
 

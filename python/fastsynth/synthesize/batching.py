@@ -132,6 +132,7 @@ def read_rows(
     return rows, merged(usual, defaults or {}), Path(jobs).parent if base is None else base
 
 
+@plain_arguments
 def estimate_batch(
     jobs: str | os.PathLike[str] | Sequence[Mapping[str, Any]],
     *,

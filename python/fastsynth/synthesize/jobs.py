@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastsynth._errors import ImageError, ObjectiveError, WeightsError
+from fastsynth._numbers import plain
 from fastsynth.image import ImageArray, read_metadata
 from fastsynth.render.refine import ENDING
 from fastsynth.synthesize.options import EngineOptions
@@ -139,7 +140,7 @@ def run_verb(
 ) -> Result:
     """Does one of VERBS. Raises ObjectiveError when the arguments do not fit."""
     method = getattr(synthesizer, verb)
-    keywords = {**arguments, **run}
+    keywords = plain({**arguments, **run})
     try:
         bound = inspect.signature(method).bind(**keywords)
         run_options(bound.arguments.get("options", {}), verb)
