@@ -3,14 +3,12 @@
 //
 // A task owns its tiles from input to output (sharing transformed tiles between threads was
 // measured to be slower):
-//   1. input transform   V[ξ][tile][c] = Bᵀ d B for all input channels       n² · tiles · C floats:
-//   L2 or L3
+//   1. input transform   V[ξ][tile][c] = Bᵀ d B of all input channels, in L2 or L3
 //   2. for each pack of output channels:
 //      weights           U[ξ][c][o] = G g Gᵀ, unless it was made beforehand (winograd_weights.hpp):
 //                        of 64 input channels, then their products, then of the next, …
-//      products          M[ξ][tile][o] = Σ_c V[ξ][tile][c] · U[ξ][c][o]      n² products of
-//      matrices; M stays in L2 output transform  y = Aᵀ M A, then bias, ReLU, pooling …
-//      (conv_output.hpp)
+//      products          M[ξ][tile][o] = Σ_c V[ξ][tile][c] U[ξ][c][o]: n² products, M stays in L2
+//      output transform  y = Aᵀ M A, then bias, ReLU, pooling … (conv_output.hpp)
 // ξ counts the n² interpolation points. U is read once per task, as a pure stream: hence tasks of
 // many tiles.
 #pragma once
@@ -44,8 +42,7 @@ struct Convolve {
     /// Channel blocks whose products are made together: all, or so many that their U stays in L2
     /// when a task makes it itself.
     static int chunk_blocks(const Convolution& conv) {
-        constexpr int few = 64 / lanes;
-        return conv.is_transformed || conv.in_blocks < few ? conv.in_blocks : few;
+        return conv.is_transformed ? conv.in_blocks : std::min(conv.in_blocks, 64 / lanes);
     }
     static std::size_t u_floats(const Convolution& conv) {
         return conv.is_transformed ? 0 : points * u_stride(chunk_blocks(conv));

@@ -138,7 +138,7 @@ def channel_weights(channel: Any) -> tuple[tuple[int, float], ...] | None:
     """
     if channel is None:
         return None
-    if isinstance(channel, (int, np.integer)) and not isinstance(channel, bool):
+    if isinstance(channel, int) and not isinstance(channel, bool):
         channel = [(channel, 1.0)]
     pairs = list(channel.items()) if isinstance(channel, Mapping) else channel
     try:

@@ -225,7 +225,7 @@ def choose(preset: str, numbers: Mapping[str, Any], remap: Any, color: Any) -> P
     for name, value in numbers.items():
         if value is None:
             continue
-        known = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+        known = isinstance(value, (int, float)) and not isinstance(value, bool)
         if not known or not 0 <= value <= MAX_PRICE:
             raise ObjectiveError(f"{name} must be a number from 0 to {MAX_PRICE:g}, not {value!r}")
         given[name] = float(value)
@@ -287,8 +287,8 @@ def round_counts(rounds: Any, count: int) -> tuple[int, ...]:
 
 
 def _is_whole(value: Any) -> bool:
-    """Whether it is a whole number, NumPy's included, and no truth value."""
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    """Whether it is a whole number, and no truth value."""
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def load_all(

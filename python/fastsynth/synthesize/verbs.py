@@ -33,12 +33,12 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def one_call(method: Callable[Concatenate[Synthesizer, P], R]) -> Callable[P, R]:
+def one_call(verb: Callable[Concatenate[Synthesizer, P], R]) -> Callable[P, R]:
     """The function form of a Synthesizer's method: it takes the engine's keywords as well."""
-    signature = inspect.signature(method)
+    signature = inspect.signature(verb)
     parameters = list(signature.parameters.values())[1:]
 
-    @functools.wraps(method)
+    @functools.wraps(verb)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         from fastsynth.synthesize.synthesizer import Synthesizer  # here, since it imports the verbs
 
@@ -46,7 +46,7 @@ def one_call(method: Callable[Concatenate[Synthesizer, P], R]) -> Callable[P, R]
             key: kwargs.pop(key) for key in list(kwargs) if key in EngineOptions.__annotations__
         }
         with Synthesizer(**engine) as synthesizer:
-            return method(synthesizer, *args, **kwargs)
+            return verb(synthesizer, *args, **kwargs)
 
     call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     return call
